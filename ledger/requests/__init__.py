@@ -1,0 +1,31 @@
+"""What can be bought from the provider, and what the provider takes."""
+
+from ledger.requests.bodies import (
+    CustomElement,
+    ImageToVideo,
+    MotionControl,
+    ReferenceToVideo,
+    Request,
+    TextToVideo,
+    VideoEdit,
+)
+from ledger.requests.limits import ClipLimits, Limits, callback_problem, faults
+from ledger.requests.reading import BODIES, BodyKind, build, read_body
+
+__all__ = [
+    "BODIES",
+    "BodyKind",
+    "ClipLimits",
+    "CustomElement",
+    "ImageToVideo",
+    "Limits",
+    "MotionControl",
+    "ReferenceToVideo",
+    "Request",
+    "TextToVideo",
+    "VideoEdit",
+    "build",
+    "callback_problem",
+    "faults",
+    "read_body",
+]
