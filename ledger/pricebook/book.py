@@ -1,0 +1,524 @@
+"""The price of a model at a moment, with overlays applied, as terms to price a request under."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from operator import attrgetter
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import (
+    Fault,
+    InvalidPriceFile,
+    InvalidRequest,
+    NoPriceInForce,
+    UnknownChannel,
+    UnknownModel,
+    UnknownOption,
+    UnknownVersion,
+)
+from ledger.pricebook.files import append, bundled_names, read_bundled, read_user_file
+from ledger.pricebook.schema import ByOption, ModelFile, Overlay, OverlayFile, Price
+from ledger.pricing import PREFERRED, Factor, PriceSource, PriceVersion, Terms, Unit
+from ledger.requests import BODIES, Limits, Request, build, read_body
+from ledger.units import (
+    EXACT,
+    ExchangeRates,
+    Length,
+    credits_to_e8,
+    parse_moment,
+    parse_seconds,
+    plain,
+)
+
+__all__ = ["InForce", "PriceBook"]
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One stretch of time of one model: the price with all overlays applied."""
+
+    start: datetime
+    """First instant."""
+    end: datetime | None
+    """First instant of the next stretch."""
+    price: Price
+    """The merged price."""
+    version: PriceVersion
+    """Its identity."""
+
+
+class PriceBook(PriceSource):
+    """Dated prices of many models; the bundled book reproduces the provider's product pages.
+
+    >>> from ledger import MotionControl, PriceBook
+    >>> prices = PriceBook.bundled()
+    >>> job = MotionControl(
+    ...     quality="1080p", character_orientation="video", reference_seconds="12.4"
+    ... )
+    >>> prices.quote(job, at="2026-10-10").maximum
+    Decimal('141.5939616')
+    """
+
+    def __init__(
+        self,
+        name: str,
+        models: Iterable[ModelFile],
+        rates: ExchangeRates,
+        *,
+        overlays: Sequence[OverlayFile] = (),
+        user_group: str | None = None,
+        title: str = "",
+        description: str = "",
+    ) -> None:
+        """Put a book together from files that were read; most callers want `bundled`.
+
+        Raises:
+            InvalidPriceFile: an overlay matches no model of the book.
+        """
+        self.name = "+".join([name, *(overlay.name for overlay in overlays)])
+        self.title, self.description = title, description
+        self.rates = rates
+        self.overlays = tuple(overlays)
+        self.user_group = user_group
+        self._base_name = name
+        self._files = {file.model: file for file in models}
+        self._aliases = {
+            alias: file.model for file in self._files.values() for alias in file.aliases
+        }
+        for overlay in self.overlays:
+            for number, change in enumerate(overlay.overlay):
+                if not any(fnmatchcase(model, change.model) for model in self._files):
+                    nearest = get_close_matches(change.model, self._files, n=1)
+                    hint = f"; did you mean {nearest[0]}?" if nearest else ""
+                    problem = f"matches no model of {name}: {change.model}{hint}"
+                    fault = Fault(f"overlay.{number}.model", problem)
+                    raise InvalidPriceFile(f"overlay {overlay.name}", [fault])
+        self._timelines: dict[str, tuple[list[datetime], list[InForce]]] = {}
+        self._getters: dict[tuple[str, int], Callable[[object], object]] = {}
+        self._terms: dict[tuple[str, int, str, object], Terms] = {}
+
+    @classmethod
+    def bundled(
+        cls,
+        name: str = "evolink",
+        *,
+        overlays: Iterable[str | Path] = (),
+        user_group: str | None = None,
+    ) -> PriceBook:
+        """A book that comes with the library, with the user's own price files on top.
+
+        Args:
+            name: `evolink` (the product pages), `evolink-rules` (the published rules as of
+                2026-10-10) or `evolink-panel` (the billing panel of the product pages).
+            overlays: TOML files, later ones win: overlays, or price files of further models.
+            user_group: user group of the account, for overlays that name one.
+
+        Raises:
+            InvalidPriceFile: there is no such book, or a file is not valid; has every fault.
+        """
+        book, models, rates = read_bundled(name)
+        merged = dict(models)
+        changes: list[OverlayFile] = []
+        for path in overlays:
+            file = read_user_file(Path(path))
+            if isinstance(file, OverlayFile):
+                changes.append(file)
+            else:
+                merged[file.model] = append(merged.get(file.model), file, str(path))
+        return cls(
+            name,
+            merged.values(),
+            rates,
+            overlays=changes,
+            user_group=user_group,
+            title=book.title,
+            description=book.description,
+        )
+
+    @staticmethod
+    def bundled_names() -> tuple[str, ...]:
+        """Names of the books that come with the library."""
+        return bundled_names()
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Ids of all models, sorted."""
+        return tuple(sorted(self._files))
+
+    @property
+    def aliases(self) -> Mapping[str, str]:
+        """Model ids by their short names."""
+        return self._aliases
+
+    def model(self, name: str) -> str:
+        """The id of a model, by id or short name.
+
+        Raises:
+            UnknownModel: with the nearest names.
+        """
+        if name in self._files:
+            return name
+        if name in self._aliases:
+            return self._aliases[name]
+        known = [*self._files, *self._aliases]
+        raise UnknownModel(name, book=self.name, nearest=get_close_matches(name, known, n=2))
+
+    def file(self, model: str) -> ModelFile:
+        """Everything the book says about a model."""
+        return self._files[self.model(model)]
+
+    def limits(self, model: str) -> Limits | None:
+        """The published limits of a model's requests."""
+        file = self._files.get(model)
+        return file.limits if file is not None else None
+
+    def kind(self, model: str) -> type[Request]:
+        """The request class of a model."""
+        body = self.file(model).body
+        if body is None:
+            raise UnknownModel(model, book=self.name)
+        return BODIES[body]
+
+    def parse(self, body: Mapping[str, Any]) -> Request:
+        """The request that a complete JSON body of the provider's means.
+
+        Raises:
+            UnknownModel: the body names a model the book does not have.
+            InvalidRequest: no model, or any fault of shape or limits; has all of them.
+
+        >>> body = {"model": "kling-custom-element", "model_params": {"element_name": "x" * 21}}
+        >>> PriceBook.bundled().parse(body)
+        Traceback (most recent call last):
+        ledger.errors.InvalidRequest: request for kling-custom-element: 3 faults
+          - model_params.element_name: has 21 characters; the provider takes at most 20
+          - model_params.element_description: is required
+          - model_params.reference_type: is required
+        """
+        model = body.get("model")
+        if not isinstance(model, str):
+            raise InvalidRequest("request", [Fault("model", "is required")])
+        return read_body(self.kind(model), body, self.limits(model))
+
+    def job(
+        self,
+        model: str,
+        *,
+        quality: str | None = None,
+        character_orientation: str | None = None,
+        sound: str | None = None,
+        seconds: Length | None = None,
+    ) -> Request:
+        """A request from the few options a price depends on, as plans and the command line have.
+
+        Args:
+            seconds: length of the reference clip, or the length asked for, as the model has it.
+
+        Raises:
+            UnknownModel: with the nearest names.
+            InvalidSeconds: `seconds` is not a positive length.
+            InvalidRequest: an option the model does not have, or a breach of its limits.
+
+        >>> PriceBook.bundled().job("kling-v3-text-to-video", seconds="5").duration
+        5
+        """
+        model = self.model(model)
+        kind = self.kind(model)
+        options = {
+            "quality": quality,
+            "character_orientation": character_orientation,
+            "sound": sound,
+        }
+        fields: dict[str, Any] = {name: value for name, value in options.items() if value}
+        if seconds is not None:
+            length = parse_seconds(seconds)
+            if kind.length_field == "duration":
+                whole = length == int(length)
+                fields["duration"] = int(length) if whole else length
+            else:
+                fields["reference_seconds"] = length
+        return build(kind, {"model": model} | fields, self.limits(model))
+
+    def timeline(self, model: str) -> Sequence[InForce]:
+        """All prices of a model in order of time, with overlays applied.
+
+        Raises:
+            UnknownModel: with the nearest names.
+        """
+        return self._timeline(self.model(model))[1]
+
+    def in_force(self, model: str, at: datetime | date | str | None = None) -> InForce:
+        """The price of a model at a moment (now, if None).
+
+        Raises:
+            UnknownModel: with the nearest names.
+            NoPriceInForce: the first price starts later.
+        """
+        model = self.model(model)
+        moment = datetime.now(UTC) if at is None else parse_moment(at)
+        stretches = self._timeline(model)[1]
+        return stretches[self._index(model, moment)]
+
+    def terms(
+        self,
+        request: Request,
+        *,
+        at: datetime | date | str | None = None,
+        version: str | None = None,
+        channel: str = PREFERRED,
+    ) -> Terms:
+        """The terms of a request: at a moment (now, if None), or of one version of the price.
+
+        Raises:
+            UnknownModel: the book has no such model.
+            UnknownVersion: no price of the model has that version.
+            NoPriceInForce: the first price starts later than `at`.
+            UnknownChannel: the price has no such channel.
+            UnknownOption: the price does not cover an option's value.
+        """
+        model = request.model
+        if version is not None:
+            index = self._index_of_version(model, version)
+        else:
+            moment = datetime.now(UTC) if at is None else parse_moment(at)
+            index = self._index(model, moment)
+        getter = self._getters.get((model, index)) or self._getter(model, index)
+        key = (model, index, channel, getter(request))
+        found = self._terms.get(key)
+        if found is None:
+            found = self._terms[key] = self._resolve(request, model, index, channel)
+        return found
+
+    def _timeline(self, model: str) -> tuple[list[datetime], list[InForce]]:
+        found = self._timelines.get(model)
+        if found is None:
+            if model not in self._files:
+                self.model(model)  # raises, with the nearest names
+                raise UnknownModel(model, book=self.name, nearest=[self._aliases[model]])
+            stretches = list(self._stretches(self._files[model]))
+            found = self._timelines[model] = ([item.start for item in stretches], stretches)
+        return found
+
+    def _index(self, model: str, moment: datetime) -> int:
+        starts, stretches = self._timeline(model)
+        index = bisect_right(starts, moment) - 1
+        if index < 0:
+            raise NoPriceInForce(model, moment.isoformat(), first=stretches[0].start.isoformat())
+        return index
+
+    def _index_of_version(self, model: str, version: str) -> int:
+        stretches = self._timeline(model)[1]
+        for index, item in enumerate(stretches):
+            if item.version.id == version:
+                return index
+        raise UnknownVersion(model, version, known=[item.version.id for item in stretches])
+
+    def _stretches(self, file: ModelFile) -> Iterator[InForce]:
+        prices = sorted(file.price, key=lambda price: price.effective_from)
+        changes = [
+            (overlay.name, change)
+            for overlay in self.overlays
+            for change in overlay.overlay
+            if fnmatchcase(file.model, change.model)
+            and change.user_group in (None, self.user_group)
+        ]
+        edges = {price.effective_from.astimezone(UTC) for price in prices}
+        for _, change in changes:
+            edges |= {
+                edge.astimezone(UTC)
+                for edge in (change.effective_from, change.effective_until)
+                if edge is not None and edge > prices[0].effective_from
+            }
+        starts = sorted(edges)
+        for start, end in zip(starts, [*starts[1:], None], strict=True):
+            base = [price for price in prices if price.effective_from <= start][-1]
+            applied = [
+                (name, change)
+                for name, change in changes
+                if change.applies(file.model, start, self.user_group)
+            ]
+            price = base
+            for _, change in applied:
+                price = _changed(price, change)
+            names = list(dict.fromkeys(name for name, _ in applied))
+            yield InForce(start, end, price, self._version(file.model, start, price, names))
+
+    def _version(
+        self, model: str, start: datetime, price: Price, overlays: Sequence[str]
+    ) -> PriceVersion:
+        day = start.strftime(
+            "%Y-%m-%d" if start.time() == datetime.min.time() else "%Y-%m-%dT%H%MZ"
+        )
+        id_ = f"{self._base_name}/{model}@{day}{''.join(f'+{name}' for name in overlays)}"
+        return PriceVersion(
+            id=f"{id_}~{_digest(price)}",
+            book=self.name,
+            model=model,
+            effective_from=start,
+            source=price.source,
+            checked=price.checked,
+            note=price.note,
+        )
+
+    def _getter(self, model: str, index: int) -> Callable[[object], object]:
+        """A function that takes from a request the values of the options the price asks for."""
+        file, price = self._files[model], self._timeline(model)[1][index].price
+        names = [name for name in _options(price) if name in self.kind(file.model).model_fields]
+        getter = attrgetter(*names) if names else _nothing
+        return self._getters.setdefault((model, index), getter)
+
+    def _resolve(self, request: Request, model: str, index: int, channel: str) -> Terms:
+        stretch = self._timeline(model)[1][index]
+        price, defaults = stretch.price, self._files[model].defaults
+        chosen: dict[str, str | None] = {}
+        assumed: list[str] = []
+        for name in _options(price):
+            value = getattr(request, name, None)
+            if value is None and (default := getattr(defaults, name, None)) is not None:
+                value = default
+                assumed.append(f"no {name} given: the provider takes {default}")
+            chosen[name] = value
+        names = [PREFERRED, *(item.name for item in price.channel)]
+        factors = {name: _factors(price, name, model, chosen) for name in names}
+        rates = {name: _channel_rate(price, name) for name in names}
+
+        def unit_price(name: str) -> Decimal:
+            product = rates[name]
+            for factor in factors[name]:
+                product = EXACT.multiply(product, factor.value)
+            return product
+
+        dearest = max(names, key=unit_price)
+        picked = dearest if channel == "dearest" else channel
+        if picked not in names:
+            raise UnknownChannel(model, channel, known=[*names, "dearest"])
+        rounding = price.charge
+        return Terms(
+            version=stretch.version,
+            channel=picked,
+            options=_describe(model, chosen, price.unit),
+            unit=price.unit,
+            settles_on=price.settles_on,
+            rate=rates[picked],
+            factors=factors[picked],
+            quantity_rounding=None if price.rounding.mode == "none" else price.rounding.mode,
+            step_seconds=price.rounding.step_seconds,
+            shortest_seconds=price.shortest_seconds,
+            longest_seconds=_longest(price, model, chosen),
+            longest_input_seconds=price.longest_input_seconds,
+            smallest_charge_e8=credits_to_e8(price.smallest_charge),
+            quantum_e8=1 if rounding is None else credits_to_e8(rounding.quantum),
+            charge_rounding="half_up" if rounding is None else rounding.mode,
+            default_seconds=None if defaults.duration is None else Decimal(defaults.duration),
+            assumed=tuple(assumed),
+            dearest_channel=dearest,
+        )
+
+
+def _nothing(_: object) -> tuple[()]:
+    return ()
+
+
+def _options(price: Price) -> list[str]:
+    """Options the price depends on, in a fixed order."""
+    tables = [*price.multiplier, *(m for c in price.channel for m in c.multiplier or ())]
+    names = {name for table in tables for name in table.options}
+    if isinstance(price.longest_seconds, ByOption):
+        names.add(price.longest_seconds.option)
+    return [name for name in ("quality", "sound", "character_orientation") if name in names]
+
+
+def _factors(
+    price: Price, channel: str, model: str, chosen: Mapping[str, str | None]
+) -> tuple[Factor, ...]:
+    own = next((item.multiplier for item in price.channel if item.name == channel), None)
+    factors = []
+    for table in price.multiplier if own is None else own:
+        value = table.value(chosen)
+        if value is None:
+            depth = next(
+                (d for d, name in enumerate(table.options) if chosen[name] not in table.known(d)),
+                len(table.options) - 1,
+            )
+            option = table.options[depth]
+            raise UnknownOption(model, option, chosen[option], known=table.known(depth))
+        reason = ", ".join(f"{name} {chosen[name]}" for name in table.options)
+        factors.append(Factor(reason, value))
+    if price.discount:
+        kept = EXACT.subtract(Decimal(1), price.discount)
+        percent = plain(EXACT.multiply(price.discount, Decimal(100)))
+        factors.append(Factor(f"discount {percent} %", kept))
+    return tuple(factors)
+
+
+def _channel_rate(price: Price, channel: str) -> Decimal:
+    own = next((item.rate for item in price.channel if item.name == channel), None)
+    return price.rate if own is None else own
+
+
+def _longest(price: Price, model: str, chosen: Mapping[str, str | None]) -> Decimal | None:
+    longest = price.longest_seconds
+    if not isinstance(longest, ByOption):
+        return longest
+    value = chosen[longest.option]
+    if value is None or value not in longest.values:
+        raise UnknownOption(model, longest.option, value, known=sorted(longest.values))
+    return longest.values[value]
+
+
+def _describe(model: str, chosen: Mapping[str, str | None], unit: Unit) -> str:
+    words = []
+    if chosen.get("quality"):
+        words.append(str(chosen["quality"]))
+    if chosen.get("character_orientation"):
+        words.append(f"orientation {chosen['character_orientation']}")
+    if chosen.get("sound"):
+        words.append(f"sound {chosen['sound']}")
+    return ", ".join(words) or ("one call" if unit == "call" else model)
+
+
+def _changed(price: Price, change: Overlay) -> Price:
+    update: dict[str, Any] = {"source": change.source, "checked": change.checked}
+    for name in ("rate", "discount", "smallest_charge"):
+        value = getattr(change, name)
+        if value is not None:
+            update[name] = value
+    if change.multiplier is not None:
+        replaced = {table.options: table for table in price.multiplier}
+        update["multiplier"] = tuple(
+            (replaced | {table.options: table for table in change.multiplier}).values()
+        )
+    if change.note is not None:
+        update["note"] = change.note
+    return price.model_copy(update=update)
+
+
+def _digest(price: Price) -> str:
+    """Eight hex digits over the figures of a price; notes and sources do not count."""
+    figures = price.model_dump(
+        mode="json", exclude={"source", "checked", "note", "effective_from"}, exclude_defaults=True
+    )
+    text = json.dumps(_plain_numbers(figures), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _plain_numbers(value: Any) -> Any:
+    """JSON in which equal numbers look equal: 1, 1.0 and 1.00 are one figure."""
+    if isinstance(value, dict):
+        return {name: _plain_numbers(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_plain_numbers(item) for item in value]
+    if isinstance(value, str) and value and value[0].isdigit() and value.isascii():
+        try:
+            return plain(Decimal(value))
+        except ArithmeticError:
+            return value
+    return value
