@@ -1,0 +1,290 @@
+"""What a plan of jobs will cost: sums by label, and the rows that have no price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from difflib import get_close_matches
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple
+
+import polars as pl
+
+from ledger.columns.frames import AMOUNTS, REASON, Engine
+from ledger.columns.plans import (
+    ALIASES,
+    COUNT,
+    OPTIONS,
+    RAW_COUNT,
+    RAW_SECONDS,
+    Plan,
+    parts,
+    readable,
+)
+from ledger.errors import Fault, InvalidPlan
+from ledger.pricing import PREFERRED, PriceSource
+from ledger.units import ExchangeRate, Length
+
+__all__ = ["Estimate", "Group", "NotPriced", "estimate"]
+
+LEFT_ROWS = 200_000
+"""Rows held at a time of those that are settled one by one."""
+
+
+class NotPriced(NamedTuple):
+    """A row of a plan that has no price."""
+
+    row: int
+    """Number of the row, from 1; the header is not counted."""
+    reason: str
+    """Why it has none."""
+
+
+class Group(NamedTuple):
+    """The part of a plan with one combination of labels."""
+
+    key: tuple[str | None, ...]
+    """Values of the columns the estimate was asked to group by."""
+    jobs: int
+    """Jobs that have a price."""
+    minimum_e8: int
+    """Fewest credits of the priced jobs, in units of 10^-8."""
+    expected_e8: int
+    """Expected credits of the priced jobs, in units of 10^-8."""
+    maximum_e8: int
+    """Most credits of the priced jobs, in units of 10^-8."""
+    not_priced_jobs: int
+    """Jobs without a price; they are in none of the amounts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a plan of jobs will cost."""
+
+    by: tuple[str, ...]
+    """Columns of the groups' keys."""
+    groups: tuple[Group, ...]
+    """The parts, sorted by key."""
+    total: Group
+    """All of it; every figure is the sum of the groups'."""
+    rows: int
+    """Rows read."""
+    not_priced_rows: int
+    """Rows without a price."""
+    not_priced: tuple[NotPriced, ...]
+    """The first rows without a price."""
+    reasons: Mapping[str, int]
+    """Rows without a price, counted by reason, most frequent first."""
+    unknown_length_jobs: int
+    """Priced jobs whose length is unknown, so that they cost a range."""
+    notes: tuple[str, ...]
+    """Assumptions made, with the number of rows they concern."""
+    source: str
+    """Name of the price source."""
+    at: datetime
+    """The moment whose prices were taken."""
+    exchange_rate: ExchangeRate
+    """The dollar rate in force at that moment."""
+
+
+def estimate(
+    plan: Plan,
+    source: PriceSource,
+    *,
+    by: Sequence[str] = (),
+    at: datetime | date | str | None = None,
+    channel: str = PREFERRED,
+    model: str | None = None,
+    expected_seconds: Length | None = None,
+    progress: Callable[[int], None] | None = None,
+    on_not_priced: Callable[[Sequence[NotPriced]], None] | None = None,
+    keep: int = 20,
+) -> Estimate:
+    """What a plan of jobs will cost: minimum, expected and maximum, in total and by label.
+
+    Args:
+        plan: a data frame, or a file: `.csv`, `.jsonl` or `.parquet`. Each row is a job: `model`,
+            `quality`, `orientation`, `sound`, `seconds`, `count`; other columns are labels.
+        source: what prices the jobs.
+        by: columns to group by: options or labels.
+        at: the moment whose prices are taken; now, if None.
+        model: model of every row, for a plan without that column.
+        expected_seconds: your own average, for jobs of unknown length.
+        progress: is told the number of rows done, again and again.
+        on_not_priced: is handed all rows without a price, some at a time.
+        keep: how many rows without a price the result holds.
+
+    Raises:
+        InvalidPlan: the file cannot be read, or its columns are wrong. A bad row is no error: it
+            is counted as not priced, with its reason.
+        InvalidSeconds: `expected_seconds` is not a length.
+        UnknownModel: `model` is not known.
+        MissingExtra: polars is not installed.
+
+    >>> import polars as pl
+    >>> from ledger import PriceBook, estimate
+    >>> plan = pl.DataFrame({"model": "kling-v3-motion-control", "orientation": "video",
+    ...     "seconds": [12.4, 9.2], "count": [1, 10], "team": ["ads", "film"]})
+    >>> result = estimate(plan, PriceBook.bundled(), by=["team"])
+    >>> [(group.key, group.maximum_e8) for group in result.groups]
+    [(('ads',), 10614240000), (('film',), 81648000000)]
+    """
+    engine = Engine.at(source, at, channel, expected_seconds)
+    if model is not None:
+        source.job(model)
+    where = str(plan) if isinstance(plan, (str, Path)) else "plan"
+    rows, columns = parts(plan, model)
+    by = tuple(ALIASES.get(name, name) for name in by)
+    _check_grouping(by, columns)
+    tally = _Tally(engine, by, keep, on_not_priced)
+    with readable(where):
+        for part in rows:
+            tally.add(part, progress)
+    if tally.rows == 0:
+        raise InvalidPlan(where, [Fault("", "has no rows")])
+    return tally.result()
+
+
+def _watched(jobs: pl.LazyFrame, progress: Callable[[int], None], done: int) -> pl.LazyFrame:
+    """The same jobs; while they stream by, `progress` is told how many have."""
+    lock = Lock()
+
+    def count(counts: pl.Series) -> pl.Series:
+        nonlocal done
+        with lock:
+            done += len(counts)
+            progress(done)
+        return counts
+
+    watched = pl.col(COUNT).map_batches(count, return_dtype=pl.Int64, is_elementwise=True)
+    return jobs.with_columns(watched)
+
+
+def _check_grouping(by: Sequence[str], columns: Sequence[str]) -> None:
+    found = []
+    for name in by:
+        if name not in columns:
+            nearest = get_close_matches(name, columns, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"it has {', '.join(columns)}"
+            found.append(Fault(name, f"is not a column to group by; {hint}"))
+    if len(set(by)) < len(by):
+        found.append(Fault(", ".join(by), "names a column twice"))
+    if found:
+        raise InvalidPlan("plan", found)
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums of the parts so far. Sums are Int128, so they cannot overflow."""
+
+    engine: Engine
+    by: tuple[str, ...]
+    keep: int
+    on_not_priced: Callable[[Sequence[NotPriced]], None] | None
+    rows: int = 0
+    sums: list[pl.DataFrame] = field(default_factory=list)
+    not_priced: list[NotPriced] = field(default_factory=list)
+    reasons: dict[str, int] = field(default_factory=dict)
+
+    def add(self, part: pl.LazyFrame, progress: Callable[[int], None] | None) -> None:
+        """Add some rows of the plan."""
+        amounts = self.engine.amounts(part)
+        settled = pl.col("maximum_e8").is_not_null() & pl.col(COUNT).is_not_null()
+        watched = part if progress is None else _watched(part, progress, self.rows)
+        jobs = watched.with_columns(**amounts)
+        summed = self._summed(jobs, settled).collect(engine="streaming")
+        first_row = self.rows + 1
+        self.rows += int(summed["rows"].sum())
+        self.sums.append(summed.drop("rows", "left"))
+        if summed["left"].sum():
+            columns = dict.fromkeys((*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, *self.by))
+            numbered = part.with_columns(**amounts).with_row_index("__row", offset=first_row)
+            left = numbered.filter(~settled).select("__row", *columns)
+            for batch in left.collect_batches(chunk_size=LEFT_ROWS, maintain_order=True):
+                self._settle(batch)
+
+    def _settle(self, left: pl.DataFrame) -> None:
+        answered = self.engine.settle(left)
+        priced = pl.col(REASON).is_null()
+        summed = self._summed(answered.lazy(), priced, leave=False).collect()
+        self.sums.append(summed.drop("rows", "left"))
+        if len(self.sums) > 32:
+            self.sums = [self._merged()]
+        without = answered.filter(~priced).select("__row", REASON)
+        rejected = [NotPriced(*row) for row in without.iter_rows()]
+        for item in rejected:
+            self.reasons[item.reason] = self.reasons.get(item.reason, 0) + 1
+        self.not_priced += rejected[: self.keep - len(self.not_priced)]
+        if rejected and self.on_not_priced is not None:
+            self.on_not_priced(rejected)
+
+    def _summed(self, jobs: pl.LazyFrame, priced: pl.Expr, *, leave: bool = True) -> pl.LazyFrame:
+        """Sums by group of the priced rows; the others are left, or counted as without a price."""
+        wide = pl.col(COUNT).fill_null(1).cast(pl.Int128)
+        zero = pl.lit(0, dtype=pl.Int128)
+        left_out = zero if leave else pl.when(priced).then(zero).otherwise(wide)
+        ranged = priced & (pl.col("minimum_e8") != pl.col("maximum_e8"))
+        figures = [
+            pl.when(priced).then(wide).otherwise(zero).sum().alias("jobs"),
+            *(
+                pl.when(priced).then(pl.col(name) * wide).otherwise(zero).sum().alias(name)
+                for name in AMOUNTS
+            ),
+            left_out.sum().alias("left_out"),
+            pl.when(ranged).then(wide).otherwise(zero).sum().alias("ranged"),
+            (~priced).sum().alias("left"),
+            pl.len().cast(pl.Int64).alias("rows"),
+        ]
+        if not self.by:
+            return jobs.select(figures)
+        keys = [_label(name) for name in self.by]
+        return jobs.group_by(keys).agg(figures)
+
+    def _merged(self) -> pl.DataFrame:
+        whole = pl.concat(self.sums)
+        figures = [pl.col(name).sum() for name in whole.columns if name not in self.by]
+        return whole.group_by(self.by).agg(figures) if self.by else whole.select(figures)
+
+    def result(self) -> Estimate:
+        """The estimate of all batches."""
+        places = len(self.by)
+        groups: list[Group] = []
+        ranged_jobs = 0
+        for row in self._merged().rows():
+            jobs, low, expected, high, left_out, ranged = row[places:]
+            groups.append(Group(row[:places], jobs, low, expected, high, left_out))
+            ranged_jobs += ranged
+        groups.sort(key=lambda group: [(part is None, part or "") for part in group.key])
+        source, moment = self.engine.source, self.engine.moment
+        return Estimate(
+            by=self.by,
+            groups=tuple(groups) if self.by else (),
+            total=_total(groups),
+            rows=self.rows,
+            not_priced_rows=sum(self.reasons.values()),
+            not_priced=tuple(self.not_priced),
+            reasons=dict(sorted(self.reasons.items(), key=lambda item: (-item[1], item[0]))),
+            unknown_length_jobs=ranged_jobs,
+            notes=self.engine.notes(),
+            source=source.name,
+            at=moment,
+            exchange_rate=source.rates.at(moment),
+        )
+
+
+def _label(name: str) -> pl.Expr:
+    text = pl.col(name).cast(pl.String)
+    return pl.when(text != "").then(text).alias(name)
+
+
+def _total(groups: Iterable[Group]) -> Group:
+    jobs = low = expected = high = left_out = 0
+    for group in groups:
+        jobs += group.jobs
+        low += group.minimum_e8
+        expected += group.expected_e8
+        high += group.maximum_e8
+        left_out += group.not_priced_jobs
+    return Group((), jobs, low, expected, high, left_out)

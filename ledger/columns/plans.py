@@ -1,0 +1,282 @@
+"""Reading a plan of jobs: a data frame or a file, as batches of rows with known columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+import polars as pl
+
+from ledger.errors import Fault, InvalidPlan
+
+__all__ = [
+    "COUNT",
+    "OPTIONS",
+    "RAW_COUNT",
+    "RAW_SECONDS",
+    "SECONDS",
+    "Plan",
+    "canonical",
+    "parts",
+    "readable",
+]
+
+Plan = str | Path | pl.DataFrame | pl.LazyFrame
+"""A plan: a `.csv`, `.jsonl` or `.parquet` file, or a data frame."""
+
+OPTIONS = ("model", "quality", "character_orientation", "sound")
+"""Columns a price depends on, besides the length."""
+
+ALIASES = {
+    "orientation": "character_orientation",
+    "reference_seconds": "seconds",
+    "duration": "seconds",
+}
+"""Other headers for the same columns."""
+
+KNOWN = (*OPTIONS, "seconds", "count")
+"""Columns of a plan; every other column is a label."""
+
+SECONDS, COUNT = "seconds", "count"
+"""The length and the number of jobs, as numbers; null where they are not simply that."""
+
+RAW_SECONDS, RAW_COUNT = "__seconds", "__count"
+"""The same as they were written; null where nothing was."""
+
+JSON_ROWS = 500_000
+"""Rows of a JSON lines file held at a time."""
+
+MOST_COUNT = 1_000_000_000
+"""Most jobs one row may stand for."""
+
+_PLAIN_SECONDS = r"^[0-9]{1,20}(\.[0-9]{1,20})?$"
+_PLAIN_COUNT = r"^[0-9]{1,10}$"
+
+
+def parts(plan: Plan, model: str | None = None) -> tuple[Iterator[pl.LazyFrame], Sequence[str]]:
+    """The rows of a plan with known columns, in one part or in several that follow each other.
+
+    Nothing is read yet but the header, so a part may be larger than memory. The second answer is
+    the columns it can be grouped by.
+
+    Args:
+        model: model of every row, for a plan without that column.
+
+    Raises:
+        InvalidPlan: the file cannot be read, or its columns are wrong; also while iterating.
+    """
+    if isinstance(plan, (str, Path)):
+        where, frames = str(plan), _open(Path(plan))
+    else:
+        where, frames = "plan", iter([plan.lazy()])
+    with readable(where):
+        first = next(frames, None)
+        if first is None:
+            raise InvalidPlan(where, [Fault("", "has no rows")])
+        schema = first.collect_schema()
+    head = canonical(first, schema, where, model)
+    labels = [name for name in _names(schema) if name not in KNOWN]
+
+    def all_parts() -> Iterator[pl.LazyFrame]:
+        yield head
+        for frame in frames:
+            yield canonical(frame, frame.collect_schema(), where, model)
+
+    return all_parts(), (*OPTIONS, *labels)
+
+
+@contextmanager
+def readable(where: str) -> Iterator[None]:
+    """Turn a reader's own errors into ours, which name the file."""
+    try:
+        yield
+    except pl.exceptions.NoDataError:
+        raise InvalidPlan(where, [Fault("", "has no rows")]) from None
+    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise InvalidPlan(where, [Fault("", f"cannot be read: {lines[0]}")]) from None
+
+
+def canonical(
+    frame: pl.LazyFrame, schema: pl.Schema, where: str, model: str | None = None
+) -> pl.LazyFrame:
+    """Known columns under one name each and of a workable type; labels as they are.
+
+    Raises:
+        InvalidPlan: a column is missing, double, misspelt or of an unusable type.
+    """
+    _check_header([name.strip() for name in schema], where)
+    names = dict(zip(schema, _names(schema), strict=True))
+    kinds = dict(zip(names.values(), schema.dtypes(), strict=True))
+    found = [
+        Fault(name, f"is of type {kind}; it must be text or a number")
+        for name, kind in kinds.items()
+        if kind.is_nested() or kind in (pl.Binary, pl.Object)
+    ]
+    if "model" not in kinds and model is None:
+        problem = "is missing; name the model in each row, or once for the whole plan"
+        found.append(Fault("model", problem))
+    if found:
+        raise InvalidPlan(where, found)
+    lazy = frame.rename({old: new for old, new in names.items() if old != new})
+    labels = [name for name in kinds if name not in KNOWN]
+    return lazy.select(
+        *(_option(name, kinds.get(name), model) for name in OPTIONS),
+        *_seconds(kinds.get(SECONDS), where),
+        *_count(kinds.get(COUNT), where),
+        *labels,
+    )
+
+
+def _names(schema: pl.Schema) -> list[str]:
+    return [ALIASES.get(name.strip(), name.strip()) for name in schema]
+
+
+def _option(name: str, kind: pl.DataType | None, model: str | None) -> pl.Expr:
+    if kind is None:
+        return pl.lit(model if name == "model" else None, dtype=pl.String).alias(name)
+    if kind == pl.String or isinstance(kind, (pl.Enum, pl.Categorical)):
+        return pl.col(name)
+    return pl.col(name).cast(pl.String)
+
+
+def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
+    """The length as it was written, and as Float64 where that decides the rounding exactly.
+
+    Reading a decimal as the nearest Float64 never carries it past a whole or half second, but may
+    put it there. So a Float64 decides, unless it is a whole or half second and was written with
+    more than 15 digits. Such lengths, and odd ones, are null here and left to the scalar function.
+    """
+    column = pl.col(SECONDS)
+    if kind is None or kind == pl.Null:
+        nothing = pl.lit(None, dtype=pl.String)
+        return nothing.alias(RAW_SECONDS), nothing.cast(pl.Float64).alias(SECONDS)
+    if kind == pl.String:
+        plain = pl.when(column.str.contains(_PLAIN_SECONDS)).then(column)
+        number = plain.cast(pl.Float64, strict=False)
+        at_edge = (column.str.len_bytes() > 15) & (2 * number == (2 * number).floor())
+        written, number = _written(column), pl.when(~at_edge).then(number)
+    elif isinstance(kind, pl.Decimal):
+        written = column
+        number = column.cast(pl.Float64) if kind.scale <= 8 else pl.lit(None, dtype=pl.Float64)
+    elif kind == pl.Duration:
+        written, number = column, column.dt.total_nanoseconds() / 1e9
+    elif kind.is_integer() or kind.is_float():
+        written, number = column, column.cast(pl.Float64)
+    else:
+        raise InvalidPlan(where, [Fault(SECONDS, f"is of type {kind}; it must be a number")])
+    return written.alias(RAW_SECONDS), number.alias(SECONDS)
+
+
+def _count(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
+    """The count as it was written, and as Int64 where it is a whole number of jobs."""
+    column = pl.col(COUNT)
+    if kind is None or kind == pl.Null:
+        return (
+            pl.lit(None, dtype=pl.String).alias(RAW_COUNT),
+            pl.lit(1, dtype=pl.Int64).alias(COUNT),
+        )
+    if kind == pl.String:
+        written = _written(column)
+        number = pl.when(column.str.contains(_PLAIN_COUNT)).then(column)
+        number = number.cast(pl.Int64, strict=False)
+    elif kind.is_integer():
+        written, number = column, column.cast(pl.Int64, strict=False)
+    elif kind.is_float() or isinstance(kind, pl.Decimal):
+        written, number = column, column.cast(pl.Int64, strict=False)
+        number = pl.when(number.cast(pl.Float64) == column.cast(pl.Float64)).then(number)
+    else:
+        raise InvalidPlan(where, [Fault(COUNT, f"is of type {kind}; it must be a whole number")])
+    number = pl.when(number.is_between(0, MOST_COUNT)).then(number)
+    return written.alias(RAW_COUNT), pl.when(written.is_null()).then(1).otherwise(number).alias(
+        COUNT
+    )
+
+
+def _written(column: pl.Expr) -> pl.Expr:
+    return pl.when(column != "").then(column)
+
+
+def _open(path: Path) -> Iterator[pl.LazyFrame]:
+    where = str(path)
+    if not path.is_file():
+        raise InvalidPlan(where, [Fault("", "is not a file")])
+    if path.stat().st_size == 0:
+        raise InvalidPlan(where, [Fault("", "is empty")])
+    match path.suffix.lower():
+        case ".csv":
+            return iter([_scan_csv(path)])
+        case ".parquet" | ".pq":
+            return iter([pl.scan_parquet(path)])
+        case ".jsonl" | ".ndjson":
+            return _read_json_lines(path)
+        case suffix:
+            problem = f"has the ending {suffix!r}; a plan is .csv, .jsonl or .parquet"
+            raise InvalidPlan(where, [Fault("", problem)])
+
+
+def _scan_csv(path: Path) -> pl.LazyFrame:
+    # Every cell is read as text: only text still shows the digits that were written.
+    with readable(str(path)):
+        with path.open("rb") as file:
+            header = file.readline(1_000_000)
+        names = pl.read_csv(header, has_header=False, infer_schema=False).row(0)
+        stripped = [(name or "").strip().removeprefix("\ufeff") for name in names]
+    _check_header(stripped, str(path))
+    return pl.scan_csv(path, infer_schema=False, with_column_names=lambda _: stripped)
+
+
+def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:
+    """Objects line by line; numbers are kept as the text they were written in."""
+    with path.open("rb") as file:
+        lines = enumerate(file, start=1)
+        while chunk := list(islice(lines, JSON_ROWS)):
+            rows = [_json_row(line, number, path) for number, line in chunk if line.strip()]
+            if rows:
+                names = dict.fromkeys(name for row in rows for name in row)
+                data = {name: [row.get(name) for row in rows] for name in names}
+                yield pl.DataFrame(data, schema=dict.fromkeys(names, pl.String)).lazy()
+
+
+def _json_row(line: bytes, number: int, path: Path) -> dict[str, str | None]:
+    where = f"{path}, line {number}"
+    try:
+        row = json.loads(line.decode("utf-8-sig"), parse_float=str, parse_int=str)
+    except (ValueError, RecursionError) as error:
+        raise InvalidPlan(where, [Fault("", f"is not JSON: {error}")]) from None
+    if not isinstance(row, dict):
+        raise InvalidPlan(where, [Fault("", "is not an object")])
+    labels = row.pop("labels", None)
+    if isinstance(labels, dict):
+        row = labels | row
+    flat: dict[str, str | None] = {}
+    for name, value in row.items():
+        if isinstance(value, (dict, list)):
+            raise InvalidPlan(where, [Fault(name, "must be text or a number")])
+        flat[name] = value if value is None or isinstance(value, str) else json.dumps(value)
+    return flat
+
+
+def _check_header(names: Sequence[str], where: str) -> None:
+    """Refuse headers that are empty, double, or a slip of a known one.
+
+    A slip would silently become a label, and the jobs would be priced without it.
+    """
+    found: list[Fault] = []
+    canonical = [ALIASES.get(name, name) for name in names]
+    for position, (name, meant) in enumerate(zip(names, canonical, strict=True), start=1):
+        if not name:
+            found.append(Fault(f"column {position}", "has no header"))
+        elif name.startswith("__"):
+            found.append(Fault(name, "must not begin with two underscores"))
+        elif canonical.index(meant) < position - 1:
+            found.append(Fault(name, f"stands twice in the header (as {meant})"))
+        elif meant not in KNOWN:
+            nearest = get_close_matches(name.lower(), [*KNOWN, *ALIASES], n=1, cutoff=0.75)
+            if nearest and ALIASES.get(nearest[0], nearest[0]) not in canonical:
+                found.append(Fault(name, f"is not a known column; did you mean {nearest[0]}?"))
+    if found:
+        raise InvalidPlan(where, found)
