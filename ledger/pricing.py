@@ -12,13 +12,15 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from math import gcd
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
-from ledger.errors import AmountTooLarge, Fault, InvalidRequest, NeedsLength
+from ledger.documents import LineDocument, QuoteDocument, RangeDocument
+from ledger.errors import AmountTooLarge, InvalidRequest, NeedsLength
 from ledger.requests import Limits, Request, faults
 from ledger.units import (
     CREDIT_E8,
@@ -30,6 +32,7 @@ from ledger.units import (
     Rounding,
     divide,
     e8_to_credits,
+    iso,
     parse_moment,
     parse_seconds,
     plain,
@@ -106,6 +109,16 @@ class LineItem(NamedTuple):
     def credits(self) -> Decimal:
         """Credits for this line."""
         return e8_to_credits(self.credits_e8)
+
+    def document(self) -> LineDocument:
+        """The line as JSON types."""
+        return {
+            "label": self.label,
+            "quantity": plain(self.quantity),
+            "unit": self.unit,
+            "unit_price": plain(self.unit_price),
+            "credits": show_credits(self.credits_e8),
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -452,50 +465,45 @@ class Quote(NamedTuple):
             lines.append(f"  {version.note}")
         return "\n".join(lines)
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> QuoteDocument:
         """The quote as JSON types: amounts as strings, every figure with its ground."""
         terms, version, rate = self.terms, self.terms.version, self.exchange_rate
-        charges = {
-            "minimum": self.minimum_charge,
-            "expected": self.expected_charge,
-            "maximum": self.maximum_charge,
-        }
+        charges = (self.minimum_charge, self.expected_charge, self.maximum_charge)
+        low, expected, high = (plain(rate.convert(item.credits_e8)) for item in charges)
         return {
             "model": version.model,
             "request": self.request.canonical(),
             "options": terms.options,
-            "lines": [
-                {
-                    "label": line.label,
-                    "quantity": plain(line.quantity),
-                    "unit": line.unit,
-                    "unit_price": plain(line.unit_price),
-                    "credits": show_credits(line.credits_e8),
-                }
-                for line in self.lines
-            ],
-            "credits": {name: show_credits(item.credits_e8) for name, item in charges.items()},
-            "billed": {name: plain(item.quantity) for name, item in charges.items()},
+            "lines": [line.document() for line in self.lines],
+            "credits": _range(show_credits(item.credits_e8) for item in charges),
+            "billed": _range(plain(item.quantity) for item in charges),
             "length_known": self.length_known,
             "settles_on": terms.settles_on,
-            "usd": {name: plain(rate.convert(item.credits_e8)) for name, item in charges.items()}
-            | {
+            "usd": {
+                "minimum": low,
+                "expected": expected,
+                "maximum": high,
                 "credits_per_usd": plain(rate.credits_per_unit),
-                "rate_effective_from": _iso(rate.effective_from),
+                "rate_effective_from": iso(rate.effective_from),
                 "rate_source": rate.source,
             },
             "price": {
                 "version": version.id,
                 "book": version.book,
                 "channel": terms.channel,
-                "effective_from": _iso(version.effective_from),
+                "effective_from": iso(version.effective_from),
                 "source": version.source,
                 "checked": version.checked.isoformat(),
             },
-            "at": _iso(self.at),
+            "at": iso(self.at),
             "digest": self.digest,
             "notes": list(self.notes),
         }
+
+
+def _range(figures: Iterable[str]) -> RangeDocument:
+    minimum, expected, maximum = figures
+    return {"minimum": minimum, "expected": expected, "maximum": maximum}
 
 
 class PriceSource(ABC):
@@ -547,6 +555,7 @@ class PriceSource(ABC):
         """What a request will cost, at least, as expected and at most.
 
         Args:
+            request: what is to be priced.
             at: the moment whose price is taken; now, if None.
             channel: `preferred`, `dearest`, or the name of an upstream channel.
 
@@ -599,10 +608,12 @@ class PriceSource(ABC):
         A charge is a fact, so the published limits are not checked again.
 
         Args:
+            request: the job.
             seconds: generated length; not needed where the price is per call or settles on the
                 length asked for.
             at: the moment whose price is taken; now, if None.
             version: take exactly this version of the price instead, as a hold was quoted with.
+            channel: `preferred`, `dearest`, or the name of an upstream channel.
 
         Raises:
             InvalidSeconds: `seconds` is not a positive length.
@@ -670,7 +681,3 @@ def _length_rule(terms: Terms) -> str:
         "input_and_output": "reference plus generated length",
     }
     return f"{', '.join(parts)}; settled on {basis[terms.settles_on]}"
-
-
-def _iso(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")

@@ -37,6 +37,7 @@ __all__ = [
     "credits_to_e8",
     "divide",
     "e8_to_credits",
+    "iso",
     "parse_moment",
     "parse_seconds",
     "plain",
@@ -211,6 +212,15 @@ def parse_moment(moment: datetime | date | str) -> datetime:
     if moment.tzinfo is None:
         raise InvalidMoment(f"{moment.isoformat()} has no time zone; add one, such as Z for UTC")
     return moment.astimezone(UTC)
+
+
+def iso(moment: datetime) -> str:
+    """A moment as ISO 8601 in UTC, ending in Z.
+
+    >>> iso(parse_moment("2026-10-10T08:00:00+02:00"))
+    '2026-10-10T06:00:00Z'
+    """
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _exact_decimal(value: object) -> object:

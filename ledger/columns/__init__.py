@@ -9,7 +9,7 @@ at a time, which prices them or says why not. So both forms agree on every row, 
 from ledger.errors import MissingExtra
 
 try:
-    import polars  # noqa: F401
+    import polars as pl  # noqa: F401
 except ImportError:
     raise MissingExtra("data", "pricing a plan of jobs") from None
 

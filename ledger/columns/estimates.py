@@ -19,13 +19,15 @@ from ledger.columns.plans import (
     OPTIONS,
     RAW_COUNT,
     RAW_SECONDS,
+    SHAPE,
     Plan,
     parts,
     readable,
 )
+from ledger.documents import EstimateDocument, GroupDocument
 from ledger.errors import Fault, InvalidPlan
 from ledger.pricing import PREFERRED, PriceSource
-from ledger.units import ExchangeRate, Length
+from ledger.units import ExchangeRate, Length, iso, plain, show_credits
 
 __all__ = ["Estimate", "Group", "NotPriced", "estimate"]
 
@@ -88,6 +90,37 @@ class Estimate:
     exchange_rate: ExchangeRate
     """The dollar rate in force at that moment."""
 
+    def document(self) -> EstimateDocument:
+        """The estimate as JSON types: amounts as strings."""
+        rate = self.exchange_rate
+        return {
+            "groups": [self._group(group) for group in self.groups],
+            "total": self._group(self.total),
+            "rows": self.rows,
+            "not_priced_rows": self.not_priced_rows,
+            "not_priced": [{"row": row, "reason": reason} for row, reason in self.not_priced],
+            "reasons": dict(self.reasons),
+            "unknown_length_jobs": self.unknown_length_jobs,
+            "notes": list(self.notes),
+            "source": self.source,
+            "at": iso(self.at),
+            "credits_per_usd": plain(rate.credits_per_unit),
+            "rate_effective_from": iso(rate.effective_from),
+            "rate_source": rate.source,
+        }
+
+    def _group(self, group: Group) -> GroupDocument:
+        amounts_e8 = (group.minimum_e8, group.expected_e8, group.maximum_e8)
+        low, expected, high = (show_credits(amount) for amount in amounts_e8)
+        usd = [plain(self.exchange_rate.convert(amount)) for amount in amounts_e8]
+        return {
+            "key": dict(zip(self.by, group.key, strict=False)),
+            "jobs": group.jobs,
+            "not_priced_jobs": group.not_priced_jobs,
+            "credits": {"minimum": low, "expected": expected, "maximum": high},
+            "usd": {"minimum": usd[0], "expected": usd[1], "maximum": usd[2]},
+        }
+
 
 def estimate(
     plan: Plan,
@@ -110,6 +143,7 @@ def estimate(
         source: what prices the jobs.
         by: columns to group by: options or labels.
         at: the moment whose prices are taken; now, if None.
+        channel: `preferred`, `dearest`, or the name of an upstream channel.
         model: model of every row, for a plan without that column.
         expected_seconds: your own average, for jobs of unknown length.
         progress: is told the number of rows done, again and again.
@@ -137,7 +171,7 @@ def estimate(
     where = str(plan) if isinstance(plan, (str, Path)) else "plan"
     rows, columns = parts(plan, model)
     by = tuple(ALIASES.get(name, name) for name in by)
-    _check_grouping(by, columns)
+    _check_grouping(by, columns, where)
     tally = _Tally(engine, by, keep, on_not_priced)
     with readable(where):
         for part in rows:
@@ -162,7 +196,7 @@ def _watched(jobs: pl.LazyFrame, progress: Callable[[int], None], done: int) -> 
     return jobs.with_columns(watched)
 
 
-def _check_grouping(by: Sequence[str], columns: Sequence[str]) -> None:
+def _check_grouping(by: Sequence[str], columns: Sequence[str], where: str) -> None:
     found = []
     for name in by:
         if name not in columns:
@@ -172,7 +206,7 @@ def _check_grouping(by: Sequence[str], columns: Sequence[str]) -> None:
     if len(set(by)) < len(by):
         found.append(Fault(", ".join(by), "names a column twice"))
     if found:
-        raise InvalidPlan("plan", found)
+        raise InvalidPlan(where, found)
 
 
 @dataclass(slots=True)
@@ -191,7 +225,11 @@ class _Tally:
     def add(self, part: pl.LazyFrame, progress: Callable[[int], None] | None) -> None:
         """Add some rows of the plan."""
         amounts = self.engine.amounts(part)
-        settled = pl.col("maximum_e8").is_not_null() & pl.col(COUNT).is_not_null()
+        settled = (
+            pl.col("maximum_e8").is_not_null()
+            & pl.col(COUNT).is_not_null()
+            & pl.col(SHAPE).is_null()
+        )
         watched = part if progress is None else _watched(part, progress, self.rows)
         jobs = watched.with_columns(**amounts)
         summed = self._summed(jobs, settled).collect(engine="streaming")
@@ -199,7 +237,7 @@ class _Tally:
         self.rows += int(summed["rows"].sum())
         self.sums.append(summed.drop("rows", "left"))
         if summed["left"].sum():
-            columns = dict.fromkeys((*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, *self.by))
+            columns = dict.fromkeys((*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, SHAPE, *self.by))
             numbered = part.with_columns(**amounts).with_row_index("__row", offset=first_row)
             left = numbered.filter(~settled).select("__row", *columns)
             for batch in left.collect_batches(chunk_size=LEFT_ROWS, maintain_order=True):

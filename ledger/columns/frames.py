@@ -18,6 +18,7 @@ from ledger.columns.plans import (
     RAW_COUNT,
     RAW_SECONDS,
     SECONDS,
+    SHAPE,
     canonical,
 )
 from ledger.errors import CannotPrice, Fault, InvalidInput, InvalidPlan
@@ -112,7 +113,22 @@ class _Combination(NamedTuple):
     """Smallest charge."""
 
 
-_NOTHING = _Combination(None, None, 1.0, 0.0, False, 0, 0, 0, 0, 1, 1, 0)
+_NOTHING = _Combination(
+    reason=None,
+    without_length=None,
+    least=1.0,
+    most=0.0,
+    whole=False,
+    rounding=0,
+    fewest_steps=0,
+    most_steps=0,
+    price=0,
+    per=1,
+    quantum_e8=1,
+    smallest_e8=0,
+)
+"""Settles no length at all."""
+
 _ROUNDINGS = {"ceil": 0, "half_up": 1, "floor": 2}
 
 
@@ -147,6 +163,8 @@ class Engine:
         if counted.height > MOST_COMBINATIONS:
             problem = f"have {counted.height} different combinations of values; is this a plan?"
             raise InvalidPlan("plan", [Fault(", ".join(OPTIONS), problem)])
+        if counted.height == 0:
+            return dict.fromkeys(AMOUNTS, pl.lit(None, dtype=pl.Int64))
         keys = sorted({row[:-1] for row in counted.iter_rows()}, key=str)
         for *options, rows in counted.iter_rows():
             key = tuple(options)
@@ -158,7 +176,7 @@ class Engine:
 
     def settle(self, left: pl.DataFrame) -> pl.DataFrame:
         """Rows the expressions left over, priced by the scalar function or with the reason."""
-        on = [*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT]
+        on = [*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, SHAPE]
         answers: dict[tuple[Any, ...], tuple[Any, ...]] = {}
         rows = []
         for row in left.select(on).iter_rows():
@@ -247,7 +265,7 @@ class Engine:
         if any(item.smallest_e8 for item in known):
             smallest = column((item.smallest_e8 for item in known), pl.Int64)
             amount = pl.max_horizontal(amount, smallest)
-        with_length = pl.when(settled).then(amount)
+        with_length = pl.when(settled & pl.col(SHAPE).is_null()).then(amount)
         if not any(item.without_length for item in known):
             return dict.fromkeys(AMOUNTS, with_length)
         without = pl.col(RAW_SECONDS).is_null()
@@ -265,7 +283,9 @@ class Engine:
     def _answer(
         self, row: tuple[Any, ...]
     ) -> tuple[int | None, int | None, int | None, str | None]:
-        *key, seconds, count, written_count = row
+        *key, seconds, count, written_count, shape = row
+        if shape is not None:
+            return None, None, None, shape
         if count is None:
             shown = str(written_count)[:20]
             problem = f"count: must be a whole number from 0 to {MOST_COUNT}, not {shown!r}"

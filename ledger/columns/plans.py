@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+
 import polars as pl
 
 from ledger.errors import Fault, InvalidPlan
@@ -18,6 +20,7 @@ __all__ = [
     "RAW_COUNT",
     "RAW_SECONDS",
     "SECONDS",
+    "SHAPE",
     "Plan",
     "canonical",
     "parts",
@@ -43,6 +46,9 @@ KNOWN = (*OPTIONS, "seconds", "count")
 SECONDS, COUNT = "seconds", "count"
 """The length and the number of jobs, as numbers; null where they are not simply that."""
 
+SHAPE, EXTRA = "__shape", "__extra"
+"""Why a row of a CSV file does not fit the header, and the cell it has too many."""
+
 RAW_SECONDS, RAW_COUNT = "__seconds", "__count"
 """The same as they were written; null where nothing was."""
 
@@ -63,6 +69,7 @@ def parts(plan: Plan, model: str | None = None) -> tuple[Iterator[pl.LazyFrame],
     the columns it can be grouped by.
 
     Args:
+        plan: a file or a data frame.
         model: model of every row, for a plan without that column.
 
     Raises:
@@ -78,7 +85,7 @@ def parts(plan: Plan, model: str | None = None) -> tuple[Iterator[pl.LazyFrame],
             raise InvalidPlan(where, [Fault("", "has no rows")])
         schema = first.collect_schema()
     head = canonical(first, schema, where, model)
-    labels = [name for name in _names(schema) if name not in KNOWN]
+    labels = [name for name in _names(schema) if name not in KNOWN and name != EXTRA]
 
     def all_parts() -> Iterator[pl.LazyFrame]:
         yield head
@@ -108,7 +115,7 @@ def canonical(
     Raises:
         InvalidPlan: a column is missing, double, misspelt or of an unusable type.
     """
-    _check_header([name.strip() for name in schema], where)
+    _check_header([name.strip() for name in schema if name != EXTRA], where)
     names = dict(zip(schema, _names(schema), strict=True))
     kinds = dict(zip(names.values(), schema.dtypes(), strict=True))
     found = [
@@ -122,8 +129,9 @@ def canonical(
     if found:
         raise InvalidPlan(where, found)
     lazy = frame.rename({old: new for old, new in names.items() if old != new})
-    labels = [name for name in kinds if name not in KNOWN]
+    labels = [name for name in kinds if name not in KNOWN and name != EXTRA]
     return lazy.select(
+        _shape(list(kinds)),
         *(_option(name, kinds.get(name), model) for name in OPTIONS),
         *_seconds(kinds.get(SECONDS), where),
         *_count(kinds.get(COUNT), where),
@@ -133,6 +141,13 @@ def canonical(
 
 def _names(schema: pl.Schema) -> list[str]:
     return [ALIASES.get(name.strip(), name.strip()) for name in schema]
+
+
+def _shape(columns: Sequence[str]) -> pl.Expr:
+    if EXTRA not in columns:
+        return pl.lit(None, dtype=pl.String).alias(SHAPE)
+    problem = pl.lit("the row has more cells than the header")
+    return _only(pl.col(EXTRA).is_not_null(), problem).alias(SHAPE)
 
 
 def _option(name: str, kind: pl.DataType | None, model: str | None) -> pl.Expr:
@@ -151,14 +166,16 @@ def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
     more than 15 digits. Such lengths, and odd ones, are null here and left to the scalar function.
     """
     column = pl.col(SECONDS)
+    written: pl.Expr
+    number: pl.Expr
     if kind is None or kind == pl.Null:
         nothing = pl.lit(None, dtype=pl.String)
         return nothing.alias(RAW_SECONDS), nothing.cast(pl.Float64).alias(SECONDS)
     if kind == pl.String:
-        plain = pl.when(column.str.contains(_PLAIN_SECONDS)).then(column)
-        number = plain.cast(pl.Float64, strict=False)
-        at_edge = (column.str.len_bytes() > 15) & (2 * number == (2 * number).floor())
-        written, number = _written(column), pl.when(~at_edge).then(number)
+        plain = _only(column.str.contains(_PLAIN_SECONDS), column)
+        read = plain.cast(pl.Float64, strict=False)
+        at_edge = (column.str.len_bytes() > 15) & (2 * read == (2 * read).floor())
+        written, number = _written(column), _only(~at_edge, read)
     elif isinstance(kind, pl.Decimal):
         written = column
         number = column.cast(pl.Float64) if kind.scale <= 8 else pl.lit(None, dtype=pl.Float64)
@@ -174,6 +191,8 @@ def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
 def _count(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
     """The count as it was written, and as Int64 where it is a whole number of jobs."""
     column = pl.col(COUNT)
+    written: pl.Expr
+    number: pl.Expr
     if kind is None or kind == pl.Null:
         return (
             pl.lit(None, dtype=pl.String).alias(RAW_COUNT),
@@ -181,23 +200,28 @@ def _count(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
         )
     if kind == pl.String:
         written = _written(column)
-        number = pl.when(column.str.contains(_PLAIN_COUNT)).then(column)
-        number = number.cast(pl.Int64, strict=False)
+        plain = _only(column.str.contains(_PLAIN_COUNT), column)
+        number = plain.cast(pl.Int64, strict=False)
     elif kind.is_integer():
         written, number = column, column.cast(pl.Int64, strict=False)
     elif kind.is_float() or isinstance(kind, pl.Decimal):
-        written, number = column, column.cast(pl.Int64, strict=False)
-        number = pl.when(number.cast(pl.Float64) == column.cast(pl.Float64)).then(number)
+        whole = column.cast(pl.Int64, strict=False)
+        written = column
+        number = _only(whole.cast(pl.Float64) == column.cast(pl.Float64), whole)
     else:
         raise InvalidPlan(where, [Fault(COUNT, f"is of type {kind}; it must be a whole number")])
-    number = pl.when(number.is_between(0, MOST_COUNT)).then(number)
-    return written.alias(RAW_COUNT), pl.when(written.is_null()).then(1).otherwise(number).alias(
-        COUNT
-    )
+    number = _only(number.is_between(0, MOST_COUNT), number)
+    jobs = pl.when(written.is_null()).then(1).otherwise(number)
+    return written.alias(RAW_COUNT), jobs.alias(COUNT)
+
+
+def _only(condition: pl.Expr, column: pl.Expr) -> pl.Expr:
+    """The column where the condition holds, null elsewhere."""
+    return pl.when(condition).then(column).otherwise(None)
 
 
 def _written(column: pl.Expr) -> pl.Expr:
-    return pl.when(column != "").then(column)
+    return _only(column != "", column)
 
 
 def _open(path: Path) -> Iterator[pl.LazyFrame]:
@@ -219,14 +243,28 @@ def _open(path: Path) -> Iterator[pl.LazyFrame]:
 
 
 def _scan_csv(path: Path) -> pl.LazyFrame:
-    # Every cell is read as text: only text still shows the digits that were written.
+    # Every cell is read as text: only text still shows the digits that were written. One column
+    # more than the header has catches what stands behind the last one, such as the 4 of an
+    # unquoted 12,4. A row that is too short cannot be told from one with empty cells at its end.
     with readable(str(path)):
         with path.open("rb") as file:
             header = file.readline(1_000_000)
-        names = pl.read_csv(header, has_header=False, infer_schema=False).row(0)
-        stripped = [(name or "").strip().removeprefix("\ufeff") for name in names]
-    _check_header(stripped, str(path))
-    return pl.scan_csv(path, infer_schema=False, with_column_names=lambda _: stripped)
+        cells = pl.read_csv(header, has_header=False, infer_schema=False).row(0)
+    names = [(cell or "").strip().removeprefix("\ufeff") for cell in cells]
+    if len(names) == 1 and (found := re.search(r"[;\t|]", names[0])):
+        problem = f"has {found.group()!r} between the columns; a plan has commas"
+        raise InvalidPlan(str(path), [Fault("header", problem)])
+    _check_header(names, str(path))
+    lazy = pl.scan_csv(
+        path,
+        has_header=False,
+        skip_rows=1,
+        schema=dict.fromkeys([*names, EXTRA], pl.String()),
+        missing_columns="insert",
+        extra_columns="ignore",
+        truncate_ragged_lines=True,
+    )
+    return lazy.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
 
 
 def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:

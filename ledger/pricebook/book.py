@@ -34,6 +34,7 @@ from ledger.units import (
     ExchangeRates,
     Length,
     credits_to_e8,
+    iso,
     parse_moment,
     parse_seconds,
     plain,
@@ -170,7 +171,8 @@ class PriceBook(PriceSource):
         if name in self._aliases:
             return self._aliases[name]
         known = [*self._files, *self._aliases]
-        raise UnknownModel(name, book=self.name, nearest=get_close_matches(name, known, n=2))
+        nearest = get_close_matches(name, known, n=2) or [item for item in known if name in item]
+        raise UnknownModel(name, book=self.name, nearest=nearest[:3])
 
     def file(self, model: str) -> ModelFile:
         """Everything the book says about a model."""
@@ -220,12 +222,17 @@ class PriceBook(PriceSource):
         """A request from the few options a price depends on, as plans and the command line have.
 
         Args:
+            model: model id or short name.
+            quality: resolution tier.
+            character_orientation: which input the character's orientation follows.
+            sound: `on` or `off`.
             seconds: length of the reference clip, or the length asked for, as the model has it.
 
         Raises:
             UnknownModel: with the nearest names.
-            InvalidSeconds: `seconds` is not a positive length.
-            InvalidRequest: an option the model does not have, or a breach of its limits.
+            InvalidSeconds: `seconds` is no length, and the model asks for a duration.
+            InvalidRequest: no length, an option the model does not have, or a breach of its
+                limits; has every fault.
 
         >>> PriceBook.bundled().job("kling-v3-text-to-video", seconds="5").duration
         5
@@ -239,12 +246,7 @@ class PriceBook(PriceSource):
         }
         fields: dict[str, Any] = {name: value for name, value in options.items() if value}
         if seconds is not None:
-            length = parse_seconds(seconds)
-            if kind.length_field == "duration":
-                whole = length == int(length)
-                fields["duration"] = int(length) if whole else length
-            else:
-                fields["reference_seconds"] = length
+            fields |= _length_fields(kind, seconds)
         return build(kind, {"model": model} | fields, self.limits(model))
 
     def timeline(self, model: str) -> Sequence[InForce]:
@@ -311,7 +313,7 @@ class PriceBook(PriceSource):
         starts, stretches = self._timeline(model)
         index = bisect_right(starts, moment) - 1
         if index < 0:
-            raise NoPriceInForce(model, moment.isoformat(), first=stretches[0].start.isoformat())
+            raise NoPriceInForce(model, iso(moment), first=iso(stretches[0].start))
         return index
 
     def _index_of_version(self, model: str, version: str) -> int:
@@ -421,6 +423,14 @@ class PriceBook(PriceSource):
             assumed=tuple(assumed),
             dearest_channel=dearest,
         )
+
+
+def _length_fields(kind: type[Request], seconds: Length) -> dict[str, Any]:
+    """The length under the name that the kind of request has for it."""
+    if kind.length_field != "duration":
+        return {"reference_seconds": seconds}
+    length = parse_seconds(seconds)
+    return {"duration": int(length) if length == int(length) else length}
 
 
 def _nothing(_: object) -> tuple[()]:

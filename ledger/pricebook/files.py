@@ -52,13 +52,15 @@ def _validate(schema: type[_Schema], data: Mapping[str, Any], where: str) -> _Sc
     try:
         return schema.model_validate(data)
     except ValidationError as error:
-        raise InvalidPriceFile(
-            where,
-            [
-                Fault(".".join(str(part) for part in detail["loc"]), _problem(detail))
-                for detail in error.errors(include_url=False)
-            ],
-        ) from None
+        details = error.errors(include_url=False)
+        paths = [".".join(str(part) for part in detail["loc"]) for detail in details]
+        found = [
+            Fault(path, _problem(detail))
+            for path, detail in zip(paths, details, strict=True)
+            # A list whose items are all at fault counts as empty; that says nothing new.
+            if detail["type"] != "too_short" or not any(p.startswith(f"{path}.") for p in paths)
+        ]
+        raise InvalidPriceFile(where, found) from None
 
 
 def _problem(detail: Any) -> str:
@@ -71,6 +73,11 @@ def _problem(detail: Any) -> str:
 
 
 def read_user_file(path: Path) -> OverlayFile | ModelFile:
+    """A user's own file: changes of prices, or a model's prices.
+
+    Raises:
+        InvalidPriceFile: it cannot be read, or breaks the schema; has every fault.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -96,6 +103,11 @@ def bundled_names() -> tuple[str, ...]:
 
 @cache
 def read_bundled(name: str) -> tuple[BookFile, Mapping[str, ModelFile], ExchangeRates]:
+    """A bundled book: its description, its models and the exchange rates.
+
+    Raises:
+        InvalidPriceFile: there is no such book.
+    """
     folder = _folder() / name
     if name not in bundled_names():
         nearest = get_close_matches(name, bundled_names(), n=1)

@@ -59,7 +59,7 @@ class Multiplier(BaseModel):
     def _levels(cls, data: Any) -> Any:
         if isinstance(data, dict) and isinstance(data.get("table"), dict):
             options = data.get("options") or ()
-            flat = _TABLES[len(options)] if len(options) in _TABLES else None
+            flat = _TABLES.get(len(options))
             if flat is not None:
                 data = data | {"table": flat.model_validate({"table": data["table"]}).table}
         return data
@@ -74,10 +74,10 @@ class Multiplier(BaseModel):
         return level if isinstance(level, Decimal) else None
 
     def known(self, depth: int = 0) -> list[str]:
-        """Values the table has at one level."""
+        """Values the table has at one level, in the order of the table."""
         if depth == 0:
-            return sorted(self.table)
-        return sorted({name for level in self.table.values() for name in level})
+            return list(self.table)
+        return list(dict.fromkeys(name for level in self.table.values() for name in level))
 
 
 class _OneLevel(BaseModel):
@@ -171,7 +171,7 @@ class Price(BaseModel):
     charge: ChargeRounding | None = None
     """What a charge is rounded to; 10^-8 credit, half up, when left out."""
     settles_on: SettlesOn = "output"
-    """Length that is billed in the end: of the generated clip, the one asked for, or both clips'."""
+    """Length billed in the end: of the generated clip, the one asked for, or of both clips."""
     channel: tuple[Channel, ...] = ()
     """Further channels; the price itself is the preferred one."""
     note: str | None = None

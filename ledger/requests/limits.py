@@ -134,6 +134,7 @@ def faults(
     """Every breach of the published limits.
 
     Args:
+        limits: the model's published limits.
         fields: values by attribute name; None means not given.
         given: names of the fields to look at.
         complete: whether the request is to be sent, so that required fields must be there.

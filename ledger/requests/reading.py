@@ -114,7 +114,11 @@ def _flatten(kind: type[Request], body: Mapping[str, Any]) -> tuple[dict[str, An
 
 
 def _path(kind: type[Request], field: str, *, complete: bool) -> str:
-    return f"model_params.{field}" if complete and field.split(".")[0] in kind.nested else field
+    return (
+        f"model_params.{field}"
+        if complete and field.split(".", maxsplit=1)[0] in kind.nested
+        else field
+    )
 
 
 def _shape_fault(kind: type[Request], detail: ErrorDetails, *, complete: bool) -> Fault:

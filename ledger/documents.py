@@ -1,0 +1,232 @@
+"""The JSON the library prints, as types; the JSON Schemas under `ledger/schemas` come from here.
+
+Amounts, quantities and rates are strings of plain digits, so that no reader turns them into
+floats. Fields may be added within a version; none is renamed or removed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import TypedDict
+
+__all__ = [
+    "ChannelDocument",
+    "DifferenceDocument",
+    "DifferencesDocument",
+    "Envelope",
+    "EstimateDocument",
+    "FaultDocument",
+    "FindingDocument",
+    "FindingsDocument",
+    "GroupDocument",
+    "LineDocument",
+    "ModelDocument",
+    "ModelsDocument",
+    "NotPricedDocument",
+    "NotQuotedDocument",
+    "PriceDocument",
+    "QuoteDocument",
+    "QuotesDocument",
+    "RangeDocument",
+    "UsdDocument",
+]
+
+
+class RangeDocument(TypedDict):
+    """Least, expected and most."""
+
+    minimum: str
+    expected: str
+    maximum: str
+
+
+class UsdDocument(RangeDocument):
+    """The same in US dollars, with the rate that was used."""
+
+    credits_per_usd: str
+    rate_effective_from: str
+    rate_source: str
+
+
+class LineDocument(TypedDict):
+    """A line item of the expected charge."""
+
+    label: str
+    quantity: str
+    unit: str
+    unit_price: str
+    credits: str
+
+
+class PriceDocument(TypedDict):
+    """The price a figure rests on."""
+
+    version: str
+    book: str
+    channel: str
+    effective_from: str
+    source: str
+    checked: str
+
+
+class QuoteDocument(TypedDict):
+    """A priced request."""
+
+    model: str
+    request: dict[str, Any]
+    options: str
+    lines: list[LineDocument]
+    credits: RangeDocument
+    billed: RangeDocument
+    length_known: bool
+    settles_on: str
+    usd: UsdDocument
+    price: PriceDocument
+    at: str
+    digest: str
+    notes: list[str]
+
+
+class FaultDocument(TypedDict):
+    """One thing wrong with one field."""
+
+    field: str
+    problem: str
+
+
+class NotQuotedDocument(TypedDict):
+    """A request without a price."""
+
+    request: str
+    code: str
+    message: str
+    faults: list[FaultDocument]
+
+
+class QuotesDocument(TypedDict):
+    """Data of `kling-ledger/quote/v1`."""
+
+    quotes: list[QuoteDocument]
+    not_priced: list[NotQuotedDocument]
+    total: RangeDocument
+
+
+class GroupDocument(TypedDict):
+    """A part of a plan."""
+
+    key: dict[str, str | None]
+    jobs: int
+    not_priced_jobs: int
+    credits: RangeDocument
+    usd: RangeDocument
+
+
+class NotPricedDocument(TypedDict):
+    """A row of a plan without a price."""
+
+    row: int
+    reason: str
+
+
+class EstimateDocument(TypedDict):
+    """Data of `kling-ledger/estimate/v1`."""
+
+    groups: list[GroupDocument]
+    total: GroupDocument
+    rows: int
+    not_priced_rows: int
+    not_priced: list[NotPricedDocument]
+    reasons: dict[str, int]
+    unknown_length_jobs: int
+    notes: list[str]
+    source: str
+    at: str
+    credits_per_usd: str
+    rate_effective_from: str
+    rate_source: str
+
+
+class ChannelDocument(TypedDict):
+    """The price of one combination of options on one channel."""
+
+    channel: str
+    options: str
+    unit: str
+    unit_price: str
+    usd: str
+    longest_seconds: str | None
+
+
+class ModelDocument(TypedDict):
+    """One price of one model."""
+
+    model: str
+    title: str
+    version: str
+    effective_from: str
+    effective_until: str | None
+    in_force: bool
+    unit: str
+    rate: str
+    settles_on: str
+    rounding: str
+    shortest_seconds: str | None
+    smallest_charge: str
+    source: str
+    checked: str
+    note: str | None
+    prices: list[ChannelDocument]
+
+
+class ModelsDocument(TypedDict):
+    """Data of `kling-ledger/prices/v1`."""
+
+    book: str
+    at: str
+    models: list[ModelDocument]
+    credits_per_usd: str
+    rate_effective_from: str
+
+
+class FindingDocument(TypedDict):
+    """Something about a price book that a person should look at."""
+
+    kind: str
+    where: str
+    problem: str
+
+
+class FindingsDocument(TypedDict):
+    """Data of `kling-ledger/price-findings/v1`."""
+
+    book: str
+    findings: list[FindingDocument]
+
+
+class DifferenceDocument(TypedDict):
+    """One figure that differs between two price books."""
+
+    model: str
+    what: str
+    first: str | None
+    second: str | None
+    change: str | None
+
+
+class DifferencesDocument(TypedDict):
+    """Data of `kling-ledger/price-differences/v1`."""
+
+    first: str
+    second: str
+    at: str
+    differences: list[DifferenceDocument]
+
+
+class Envelope(TypedDict):
+    """What every command prints with `--format json`."""
+
+    schema: str
+    generated_at: str
+    data: Any
+    warnings: list[str]
