@@ -1,0 +1,89 @@
+"""`kling-ledger demo`."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def demo(
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Copy the example inputs there, to try things on."),
+    ] = None,
+) -> None:
+    """Show it all on example inputs.
+
+    Request bodies, a real clip, a plan of jobs, and where the price sources disagree.
+    Every step prints the command that it runs.
+    """
+    from ledger.cli.output import print_text
+
+    with as_file(files("ledger") / "demo") as shipped:
+        folder = shipped if into is None else _copied(shipped, into)
+        requests, clip, plan = folder / "requests.json", folder / "dance.mp4", folder / "plan.csv"
+        steps: list[tuple[str, list[str | Path]]] = [
+            ("The request bodies one would send to the provider", ["quote", requests]),
+            (
+                "One of them explained: a real clip is measured, checked and priced",
+                [
+                    "quote",
+                    "motion-control",
+                    "--quality",
+                    "1080p",
+                    "--orientation",
+                    "video",
+                    "--video",
+                    clip,
+                    "--explain",
+                ],
+            ),
+            (
+                "A plan of jobs: ranges where the length is unknown, and what has no price",
+                ["estimate", plan, "--by", "team", "--allow-not-priced"],
+            ),
+            (
+                "Where the product pages and the published rules disagree",
+                ["prices", "diff", "evolink", "evolink-rules"],
+            ),
+            (
+                "The same plan under the published rules",
+                [
+                    "estimate",
+                    plan,
+                    "--book",
+                    "evolink-rules",
+                    "--allow-not-priced",
+                    "--format",
+                    "csv",
+                ],
+            ),
+        ]
+        for number, (title, arguments) in enumerate(steps, start=1):
+            words = [_short(argument) for argument in arguments]
+            print_text(f"\n{number}. {title}\n   $ kling-ledger {shlex.join(words)}\n")
+            sys.stdout.flush()
+            command = [sys.executable, "-m", "ledger", *map(str, arguments)]
+            done = subprocess.run(command, check=False)  # noqa: S603  our own command
+            if done.returncode:
+                raise typer.Exit(done.returncode)
+
+
+def _copied(folder: Path, into: Path) -> Path:
+    into.mkdir(parents=True, exist_ok=True)
+    for name in ("requests.json", "plan.csv", "dance.mp4"):
+        (into / name).write_bytes((folder / name).read_bytes())
+    return into
+
+
+def _short(argument: object) -> str:
+    """A path as one would type it here."""
+    if isinstance(argument, Path) and argument.is_relative_to(Path.cwd()):
+        return str(argument.relative_to(Path.cwd()))
+    return str(argument)

@@ -1,0 +1,157 @@
+"""Printing: data on stdout as a table, JSON or CSV; everything said about them on stderr."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from time import monotonic
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from ledger.units import iso
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+__all__ = ["ProgressBar", "complain", "emit_json", "print_csv", "print_table", "print_text", "say"]
+
+
+def _console(stream: IO[str]) -> Console:
+    # A pipe has no width; a table that is cut to a guessed one would lose digits.
+    width = None if stream.isatty() else 10_000
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def say(message: str) -> None:
+    """A note for the person at the terminal."""
+    _console(sys.stderr).print(Text(f"note: {message}", style="dim"), soft_wrap=True)
+
+
+def complain(message: str) -> None:
+    """What went wrong."""
+    text = Text("error: ", style="bold red").append(message, style="not bold default")
+    _console(sys.stderr).print(text, soft_wrap=True)
+
+
+def emit_json(schema: str, data: Any, warnings: Iterable[str] = ()) -> None:
+    """One JSON document in the envelope that every command uses."""
+    document = {
+        "schema": f"kling-ledger/{schema}/v1",
+        "generated_at": iso(datetime.now(UTC).replace(microsecond=0)),
+        "data": data,
+        "warnings": list(warnings),
+    }
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def print_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Rows as CSV; nothing stands for an empty cell."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+
+
+def print_table(
+    header: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    title: str | None = None,
+    total: Sequence[object] | None = None,
+    numbers: Sequence[str] = (),
+) -> None:
+    """Rows as a table; columns named in `numbers` are aligned to the right."""
+    console = _console(sys.stdout)
+    if title:
+        console.print(Text(title, style="bold"), soft_wrap=True)
+    lines = [[_cell(cell) for cell in row] for row in (*rows, *([total] if total else []))]
+    for place, name in enumerate(header):
+        if name in numbers:
+            for line, cell in zip(lines, _aligned([line[place] for line in lines]), strict=True):
+                line[place] = cell
+    footers = lines.pop() if total else [""] * len(header)
+    table = Table(show_footer=bool(total))
+    for name, footer in zip(header, footers, strict=True):
+        number = name in numbers
+        table.add_column(
+            name,
+            footer=Text(footer),
+            justify="right" if number else "left",
+            overflow="fold",
+            no_wrap=number,
+        )
+    for line in lines:
+        table.add_row(*map(Text, line))
+    console.print(table)
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
+
+
+def _aligned(cells: Sequence[str]) -> list[str]:
+    """Plain numbers with thousands marked and as many decimals as the longest of them."""
+    decimals = max((len(cell.partition(".")[2]) for cell in cells if _is_number(cell)), default=0)
+    return [f"{Decimal(cell):,.{decimals}f}" if _is_number(cell) else cell for cell in cells]
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(".", "", 1).removeprefix("-").isdecimal()
+
+
+def print_text(text: str) -> None:
+    """Plain text on stdout."""
+    _console(sys.stdout).print(Text(text), soft_wrap=True)
+
+
+class ProgressBar:
+    """A bar on a terminal for work of more than a second; nothing anywhere else."""
+
+    def __init__(self, what: str) -> None:
+        """Nothing is shown yet."""
+        self._what = escape(what)
+        self._started = monotonic()
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
+        self._shown = sys.stderr.isatty()
+
+    def __call__(self, done: int) -> None:
+        """Show how much is done."""
+        if not self._shown or monotonic() - self._started < 1:
+            return
+        if self._bar is None or self._task is None:
+            from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                TextColumn("{task.completed:,.0f} rows"),
+                TimeElapsedColumn(),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task(self._what, total=None)
+            self._bar.start()
+        self._bar.update(self._task, completed=done)
+
+    def __enter__(self) -> ProgressBar:
+        """Start counting the time."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+
+def money(amount: Any) -> str:
+    """Dollars for people: four decimals, which is what the provider's pages use at most."""
+    return f"{Decimal(amount).quantize(Decimal('1E-4'), rounding=ROUND_HALF_UP)}"

@@ -1,0 +1,327 @@
+"""`kling-ledger prices …`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.cli.options import (
+    BookOption,
+    Format,
+    FormatOption,
+    GroupOption,
+    PricesOption,
+    complete_model,
+    open_book,
+)
+
+if TYPE_CHECKING:
+    from ledger.documents import ModelDocument
+    from ledger.pricebook import PriceBook
+
+app = typer.Typer(
+    help="Look at the dated prices everything rests on.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+OnOption = Annotated[
+    str | None,
+    typer.Option("--on", metavar="DATE", help="As of this day or moment.", show_default="now"),
+]
+
+
+@app.command("list")
+def list_(
+    on: OnOption = None,
+    book: BookOption = "evolink",
+    prices: PricesOption = None,
+    group: GroupOption = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List the models and their prices in force."""
+    from ledger.cli.output import print_csv, print_table
+
+    source, moment = open_book(book, prices, group), _moment(on)
+    current = [item for model in source.models if (item := _current(source, model, moment))]
+    if format_ is Format.JSON:
+        _emit(source, moment, current)
+        return
+    header = ["model", "unit", "credits", "USD", "since", "checked", "version"]
+    rows = [
+        [
+            item["model"],
+            item["unit"],
+            *_span(item),
+            item["effective_from"][:10],
+            item["checked"],
+            item["version"],
+        ]
+        for item in current
+    ]
+    if format_ is Format.CSV:
+        print_csv(header, rows)
+    else:
+        numbers = ["credits", "USD"]
+        print_table(
+            header[:-1],
+            [row[:-1] for row in rows],
+            title=f"{source.title} ({source.name})",
+            numbers=numbers,
+        )
+
+
+@app.command(epilog="**Example**: `kling-ledger prices show motion-control --on 2026-04-01`")
+def show(
+    model: Annotated[
+        str, typer.Argument(help="Model or its short name.", autocompletion=complete_model)
+    ],
+    on: OnOption = None,
+    book: BookOption = "evolink",
+    prices: PricesOption = None,
+    group: GroupOption = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Show every price of a model.
+
+    With its date, source and options. With --on, only the price in force then.
+    """
+    from ledger.cli.output import print_csv
+    from ledger.pricebook.review import describe
+
+    source, moment = open_book(book, prices, group), _moment(on)
+    shown = describe(source, model, moment)
+    if on is not None:
+        source.in_force(model, moment)  # raises when none is
+        shown = [item for item in shown if item["in_force"]]
+    if format_ is Format.JSON:
+        _emit(source, moment, shown)
+    elif format_ is Format.CSV:
+        print_csv(
+            [
+                "model",
+                "version",
+                "effective_from",
+                "channel",
+                "options",
+                "unit",
+                "credits",
+                "usd",
+                "longest_seconds",
+                "source",
+                "checked",
+            ],
+            [
+                [
+                    item["model"],
+                    item["version"],
+                    item["effective_from"],
+                    row["channel"],
+                    row["options"],
+                    row["unit"],
+                    row["unit_price"],
+                    row["usd"],
+                    row["longest_seconds"],
+                    item["source"],
+                    item["checked"],
+                ]
+                for item in shown
+                for row in item["prices"]
+            ],
+        )
+    else:
+        for item in shown:
+            _show_one(item)
+
+
+@app.command()
+def check(
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FILE]…", help="Your own price files or overlays."),
+    ] = None,
+    days: Annotated[
+        int, typer.Option(min=0, help="Report prices that nobody checked for this many days.")
+    ] = 180,
+    book: BookOption = "evolink",
+    on: OnOption = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Check price files for what a person should look at.
+
+    Schema, sources, dates that overlap or are missing, stale prices.
+    Exits with 7 if a file is invalid, and with 6 if there are findings.
+    """
+    from ledger.cli.output import emit_json, print_csv, print_table, say
+    from ledger.pricebook.review import findings
+
+    source = open_book(book, files)
+    found = findings(source, _moment(on).date(), most_days=days)
+    header = ["kind", "where", "problem"]
+    rows = [[item["kind"], item["where"], item["problem"]] for item in found]
+    if format_ is Format.JSON:
+        emit_json("price-findings", {"book": source.name, "findings": found})
+    elif format_ is Format.CSV:
+        print_csv(header, rows)
+    elif rows:
+        print_table(header, rows, title=f"Findings in {source.name}")
+    else:
+        say(f"{source.name}: {len(source.models)} models, nothing to report")
+    if found:
+        raise typer.Exit(6)
+
+
+@app.command(epilog="**Example**: `kling-ledger prices diff evolink evolink-rules`")
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="A bundled book, or a price file.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
+    on: OnOption = None,
+    group: GroupOption = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Show what differs between two price books.
+
+    A file is laid over the bundled book `evolink`.
+    """
+    from ledger.cli.output import emit_json, print_csv, print_table, say
+    from ledger.pricebook.review import differences
+    from ledger.units import iso
+
+    moment = _moment(on)
+    ours, theirs = _book_or_file(first, group), _book_or_file(second, group)
+    found = differences(ours, theirs, moment)
+    if format_ is Format.JSON:
+        data = {"first": ours.name, "second": theirs.name, "at": iso(moment), "differences": found}
+        emit_json("price-differences", data)
+        return
+    header = ["model", "what", ours.name, theirs.name, "change"]
+    rows = [
+        [item["model"], item["what"], item["first"] or "–", item["second"] or "–", item["change"]]
+        for item in found
+    ]
+    if format_ is Format.CSV:
+        print_csv(header, rows)
+    elif rows:
+        title = f"{ours.name} and {theirs.name} on {moment:%Y-%m-%d}"
+        print_table(header, rows, title=title)
+    else:
+        say(f"{ours.name} and {theirs.name} do not differ on {moment:%Y-%m-%d}")
+
+
+@app.command()
+def schema(
+    name: Annotated[
+        str | None,
+        typer.Argument(help="Which one; without it, the names are listed.", show_default=False),
+    ] = None,
+) -> None:
+    """Print a JSON Schema.
+
+    Of the price files, or of what the commands print.
+    """
+    from difflib import get_close_matches
+    from importlib.resources import files
+
+    folder = files("ledger") / "schemas"
+    suffix = ".v1.json"
+    names = sorted(
+        item.name.removesuffix(suffix) for item in folder.iterdir() if item.name.endswith(suffix)
+    )
+    if name is None:
+        typer.echo("\n".join(names))
+    elif name in names:
+        typer.echo((folder / f"{name}{suffix}").read_text(encoding="utf-8"), nl=False)
+    else:
+        nearest = get_close_matches(name, names, n=1)
+        hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(names)}"
+        raise typer.BadParameter(f"no schema {name!r}; {hint}")
+
+
+def _moment(on: str | None) -> datetime:
+    from ledger.units import parse_moment
+
+    return datetime.now(UTC) if on is None else parse_moment(on)
+
+
+def _book_or_file(name: str, group: str | None) -> PriceBook:
+    if name.endswith(".toml"):
+        return open_book("evolink", [Path(name)], group)
+    return open_book(name, None)
+
+
+def _current(source: PriceBook, model: str, moment: datetime) -> ModelDocument | None:
+    from ledger.pricebook.review import describe
+
+    return next((item for item in describe(source, model, moment) if item["in_force"]), None)
+
+
+def _emit(source: PriceBook, moment: datetime, models: list[ModelDocument]) -> None:
+    from ledger.cli.output import emit_json
+    from ledger.units import iso, plain
+
+    rate = source.rates.at(moment)
+    data = {
+        "book": source.name,
+        "at": iso(moment),
+        "models": models,
+        "credits_per_usd": plain(rate.credits_per_unit),
+        "rate_effective_from": iso(rate.effective_from),
+    }
+    emit_json("prices", data)
+
+
+def _span(item: ModelDocument) -> tuple[str, str]:
+    """The lowest and the highest unit price, in credits and in dollars."""
+    from decimal import Decimal
+
+    from ledger.cli.output import money
+
+    ordered = sorted(item["prices"], key=lambda row: Decimal(row["unit_price"]))
+    low, high = ordered[0], ordered[-1]
+    if low["unit_price"] == high["unit_price"]:
+        return low["unit_price"], money(low["usd"])
+    return (
+        f"{low['unit_price']} – {high['unit_price']}",
+        f"{money(low['usd'])} – {money(high['usd'])}",
+    )
+
+
+def _show_one(item: ModelDocument) -> None:
+    from ledger.cli.output import money, print_table, print_text
+
+    until = item["effective_until"]
+    now = ", in force" if item["in_force"] else ""
+    print_table(
+        ["options", "channel", "unit", "credits", "USD", "longest"],
+        [
+            [
+                row["options"],
+                row["channel"],
+                row["unit"],
+                row["unit_price"],
+                money(row["usd"]),
+                row["longest_seconds"] and f"{row['longest_seconds']} s",
+            ]
+            for row in item["prices"]
+        ],
+        title=f"{item['title']} ({item['model']})",
+        numbers=["credits", "USD", "longest"],
+    )
+    shortest = item["shortest_seconds"]
+    facts = [
+        f"from {item['effective_from']} until {until or 'further notice'}{now}",
+        f"seconds: {item['rounding']}" + (f", at least {shortest} s" if shortest else "")
+        if item["unit"] == "second"
+        else item["rounding"],
+        f"settles on: {item['settles_on'].replace('_', ' ')}",
+    ]
+    if item["smallest_charge"] != "0":
+        facts.append(f"smallest charge: {item['smallest_charge']} credits")
+    facts.append(f"source: {item['source']}, checked {item['checked']}")
+    facts.append(f"version: {item['version']}")
+    if item["note"]:
+        facts.append(f"note: {item['note']}")
+    print_text("\n".join(f"  {fact}" for fact in facts) + "\n")
