@@ -20,7 +20,7 @@ $(VENV)/installed: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/developing: pyproject.toml | $(BIN)/python
-	$(PIP) --editable '.[dev,docs]'
+	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
 demo: $(VENV)/installed  ## Price the example requests, a plan of jobs and a real clip
@@ -46,7 +46,7 @@ bench: $(VENV)/developing  ## Measure the speed; every benchmark checks its answ
 
 docs: $(VENV)/developing  ## Build the documentation into site/, with the generated pages made anew
 	$(BIN)/python docs/generate.py
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict --quiet -f docs/mkdocs.yml
 
 clean:  ## Remove what was made
 	rm -rf $(VENV) site dist build .mypy_cache .ruff_cache .benchmarks .hypothesis

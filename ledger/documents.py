@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 __all__ = [
     "ChannelDocument",
+    "DearestDocument",
     "DifferenceDocument",
     "DifferencesDocument",
     "Envelope",
@@ -70,6 +71,13 @@ class PriceDocument(TypedDict):
     checked: str
 
 
+class DearestDocument(TypedDict):
+    """The most a job can cost on the channel with the highest price."""
+
+    channel: str
+    credits: str
+
+
 class QuoteDocument(TypedDict):
     """A priced request."""
 
@@ -83,6 +91,7 @@ class QuoteDocument(TypedDict):
     settles_on: str
     usd: UsdDocument
     price: PriceDocument
+    dearest: DearestDocument | None
     at: str
     digest: str
     notes: list[str]
@@ -176,6 +185,8 @@ class ModelDocument(TypedDict):
     source: str
     checked: str
     note: str | None
+    credits_per_usd: str
+    rate_effective_from: str
     prices: list[ChannelDocument]
 
 

@@ -19,7 +19,7 @@ from decimal import Decimal
 from math import gcd
 from typing import Literal, NamedTuple
 
-from ledger.documents import LineDocument, QuoteDocument, RangeDocument
+from ledger.documents import DearestDocument, LineDocument, QuoteDocument, RangeDocument
 from ledger.errors import AmountTooLarge, InvalidRequest, NeedsLength
 from ledger.requests import Limits, Request, faults
 from ledger.units import (
@@ -40,6 +40,8 @@ from ledger.units import (
 )
 
 __all__ = [
+    "DEAREST",
+    "PREFERRED",
     "Charge",
     "Factor",
     "LineItem",
@@ -59,6 +61,9 @@ SettlesOn = Literal["output", "requested", "input_and_output"]
 
 PREFERRED = "preferred"
 """Name of the channel that a price names first."""
+
+DEAREST = "dearest"
+"""Stands for the channel with the highest unit price, whichever it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +164,8 @@ class Terms:
     """Length the provider takes when the request names none."""
     assumed: tuple[str, ...] = ()
     """Options that were not given, with the provider's default that was priced."""
-    dearest_channel: str = PREFERRED
-    """The channel with the highest unit price for these options."""
+    dearest: Terms | None = None
+    """The terms of the channel with the highest unit price, where it is another one."""
     unit_price: Decimal = field(init=False)
     """Credits per unit, exact: the rate times all factors."""
     _step: tuple[int, int] = field(init=False, repr=False)
@@ -309,6 +314,10 @@ class Charge(NamedTuple):
             return (f"{plain(measured)} s measured; billed up to {plain(longest)} s",)
         return ()
 
+    def document(self) -> DearestDocument:
+        """The channel and the credits as JSON types."""
+        return {"channel": self.terms.channel, "credits": show_credits(self.credits_e8)}
+
     def formula(self) -> str:
         """The arithmetic in one line.
 
@@ -372,6 +381,12 @@ class Quote(NamedTuple):
         return self.maximum_charge.credits_e8
 
     @property
+    def dearest(self) -> Charge | None:
+        """The most the job can cost if the dearest channel serves it, where that costs more."""
+        dearest = self.terms.dearest
+        return None if dearest is None else dearest.bill(self.maximum_charge.measured_seconds)
+
+    @property
     def length_known(self) -> bool:
         """Whether the length is known, so that minimum, expected and maximum are one figure."""
         return self.minimum_charge is self.maximum_charge
@@ -424,8 +439,11 @@ class Quote(NamedTuple):
                     f"{plain(seconds)} s is longer than the longest clip: billed up to"
                     f" {plain(longest)} s, and the provider may refuse the reference"
                 )
-        if terms.dearest_channel != terms.channel:
-            notes.append(f"channel {terms.dearest_channel} would cost more")
+        if (dearest := self.dearest) is not None:
+            notes.append(
+                f"channel {dearest.terms.channel} would cost more: at most"
+                f" {show_credits(dearest.credits_e8)} credits"
+            )
         return tuple(notes)
 
     def explain(self) -> str:
@@ -495,6 +513,7 @@ class Quote(NamedTuple):
                 "source": version.source,
                 "checked": version.checked.isoformat(),
             },
+            "dearest": None if self.dearest is None else self.dearest.document(),
             "at": iso(self.at),
             "digest": self.digest,
             "notes": list(self.notes),

@@ -141,6 +141,7 @@ def _print(result: Estimate, format_: Format) -> None:
     total = ["total", *[""] * (len(result.by) - 1), *_figures(result, result.total)]
     if format_ is Format.CSV:
         names = ["jobs", "minimum", "expected", "maximum", "maximum_usd", "not_priced_jobs"]
+        names.append("credits_per_usd")
         if not result.by:
             print_csv(names, [_figures(result, result.total, exact=True)])
         else:
@@ -150,6 +151,7 @@ def _print(result: Estimate, format_: Format) -> None:
         title = (
             f"Credits for {_many(result.total.jobs, 'job')}, {_many(result.rows, 'row')} read,"
             f" price book {result.source}, {plain(rate.credits_per_unit)} credits per USD"
+            f" from {rate.effective_from:%Y-%m-%d}"
         )
         if result.by:
             print_table([*result.by, *figures], rows, title=title, total=total, numbers=figures)
@@ -197,4 +199,5 @@ def _figures(result: Estimate, group: Group, *, exact: bool = False) -> list[str
         *(show_credits(amount) for amount in group[2:5]),
         plain(usd) if exact else money(usd),
         str(group.not_priced_jobs),
+        *([plain(result.exchange_rate.credits_per_unit)] if exact else []),
     ]

@@ -110,6 +110,7 @@ def show(
                 "unit",
                 "credits",
                 "usd",
+                "credits_per_usd",
                 "longest_seconds",
                 "source",
                 "checked",
@@ -124,6 +125,7 @@ def show(
                     row["unit"],
                     row["unit_price"],
                     row["usd"],
+                    item["credits_per_usd"],
                     row["longest_seconds"],
                     item["source"],
                     item["checked"],
@@ -240,6 +242,13 @@ def schema(
         raise typer.BadParameter(f"no schema {name!r}; {hint}")
 
 
+def _rate(source: PriceBook, moment: datetime) -> str:
+    from ledger.units import plain
+
+    rate = source.rates.at(moment)
+    return f"{plain(rate.credits_per_unit)} credits from {rate.effective_from:%Y-%m-%d}"
+
+
 def _moment(on: str | None) -> datetime:
     from ledger.units import parse_moment
 
@@ -320,6 +329,9 @@ def _show_one(item: ModelDocument) -> None:
     ]
     if item["smallest_charge"] != "0":
         facts.append(f"smallest charge: {item['smallest_charge']} credits")
+    facts.append(
+        f"USD at {item['credits_per_usd']} credits, from {item['rate_effective_from'][:10]}"
+    )
     facts.append(f"source: {item['source']}, checked {item['checked']}")
     facts.append(f"version: {item['version']}")
     if item["note"]:

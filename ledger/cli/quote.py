@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ledger.pricebook import PriceBook
     from ledger.pricing import Quote
     from ledger.requests import Request
+    from ledger.units import ExchangeRate
 
 EXAMPLES = """
 **Examples**
@@ -279,22 +280,7 @@ def _print(
     elif explain and format_ is Format.TABLE:
         print_text("\n\n".join(item.explain() for _, item in quotes))
     elif format_ is Format.CSV:
-        header = ["request", "model", "options", "billed", "minimum", "expected", "maximum"]
-        rows = [_row(label, item) for label, item in quotes]
-        usd = [item.document()["usd"] for _, item in quotes]
-        print_csv(
-            [*header, "maximum_usd", "credits_per_usd", "price_version", "digest"],
-            [
-                [
-                    *row,
-                    money["maximum"],
-                    money["credits_per_usd"],
-                    item.terms.version.id,
-                    item.digest,
-                ]
-                for row, money, (_, item) in zip(rows, usd, quotes, strict=True)
-            ],
-        )
+        print_csv(_CSV_HEADER, (_csv_row(label, item) for label, item in quotes))
     elif quotes:
         _print_tables(quotes, failures)
     if format_ is not Format.JSON and not explain:
@@ -332,9 +318,19 @@ def _print_tables(quotes: list[tuple[str, Quote]], failures: list[tuple[str, Led
             total["maximum"],
             money(sum(dollars)) if len(rates) == 1 else "",
         ],
-        title="Credits",
+        title=f"Credits, and USD at {_rates(rates)}",
         numbers=numbers,
     )
+
+
+def _rates(rates: set[ExchangeRate]) -> str:
+    from ledger.units import plain
+
+    each = sorted(
+        f"{plain(rate.credits_per_unit)} credits per USD from {rate.effective_from:%Y-%m-%d}"
+        for rate in rates
+    )
+    return " or ".join(each)
 
 
 def _print_one(item: Quote) -> None:
@@ -388,10 +384,44 @@ def _print_one(item: Quote) -> None:
             title=f"{item.terms.version.model}: {item.terms.options}",
             numbers=["seconds", "credits per second", "credits", "USD"],
         )
-    print_text(
-        f"price {item.terms.version.id}, {plain(rate.credits_per_unit)} credits per USD"
-        f" from {rate.effective_from:%Y-%m-%d}"
-    )
+    print_text(f"price {item.terms.version.id}, {_rates({rate})}")
+
+
+_CSV_HEADER = (
+    "request",
+    "model",
+    "options",
+    "unit",
+    "billed_minimum",
+    "billed_maximum",
+    "minimum",
+    "expected",
+    "maximum",
+    "maximum_usd",
+    "credits_per_usd",
+    "price_version",
+    "digest",
+)
+
+
+def _csv_row(label: str, item: Quote) -> list[str]:
+    document = item.document()
+    billed, credits, usd = document["billed"], document["credits"], document["usd"]
+    return [
+        label,
+        document["model"],
+        document["options"],
+        item.terms.unit,
+        billed["minimum"],
+        billed["maximum"],
+        credits["minimum"],
+        credits["expected"],
+        credits["maximum"],
+        usd["maximum"],
+        usd["credits_per_usd"],
+        document["price"]["version"],
+        document["digest"],
+    ]
 
 
 def _row(label: str, item: Quote) -> list[str]:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from difflib import get_close_matches
-from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,8 +19,9 @@ from ledger.columns.plans import (
     RAW_COUNT,
     RAW_SECONDS,
     SHAPE,
+    Opened,
     Plan,
-    parts,
+    open_plan,
     readable,
 )
 from ledger.documents import EstimateDocument, GroupDocument
@@ -168,16 +168,17 @@ def estimate(
     engine = Engine.at(source, at, channel, expected_seconds)
     if model is not None:
         source.job(model)
-    where = str(plan) if isinstance(plan, (str, Path)) else "plan"
-    rows, columns = parts(plan, model)
+    opened = open_plan(plan, model)
     by = tuple(ALIASES.get(name, name) for name in by)
-    _check_grouping(by, columns, where)
+    if opened.has_header:
+        _check_grouping(by, opened)
     tally = _Tally(engine, by, keep, on_not_priced)
-    with readable(where):
-        for part in rows:
+    with readable(opened.where):
+        for part in opened.parts:
             tally.add(part, progress)
+    _check_grouping(by, opened)
     if tally.rows == 0:
-        raise InvalidPlan(where, [Fault("", "has no rows")])
+        raise InvalidPlan(opened.where, [Fault("", "has no rows")])
     return tally.result()
 
 
@@ -196,8 +197,8 @@ def _watched(jobs: pl.LazyFrame, progress: Callable[[int], None], done: int) -> 
     return jobs.with_columns(watched)
 
 
-def _check_grouping(by: Sequence[str], columns: Sequence[str], where: str) -> None:
-    found = []
+def _check_grouping(by: Sequence[str], opened: Opened) -> None:
+    found, columns = [], opened.columns
     for name in by:
         if name not in columns:
             nearest = get_close_matches(name, columns, n=1)
@@ -206,7 +207,7 @@ def _check_grouping(by: Sequence[str], columns: Sequence[str], where: str) -> No
     if len(set(by)) < len(by):
         found.append(Fault(", ".join(by), "names a column twice"))
     if found:
-        raise InvalidPlan(where, found)
+        raise InvalidPlan(opened.where, found)
 
 
 @dataclass(slots=True)
@@ -224,6 +225,10 @@ class _Tally:
 
     def add(self, part: pl.LazyFrame, progress: Callable[[int], None] | None) -> None:
         """Add some rows of the plan."""
+        known = part.collect_schema().names()
+        part = part.with_columns(
+            pl.lit(None, dtype=pl.String).alias(name) for name in self.by if name not in known
+        )
         amounts = self.engine.amounts(part)
         settled = (
             pl.col("maximum_e8").is_not_null()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from difflib import get_close_matches
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -23,7 +24,7 @@ __all__ = [
     "SHAPE",
     "Plan",
     "canonical",
-    "parts",
+    "open_plan",
     "readable",
 ]
 
@@ -52,6 +53,9 @@ SHAPE, EXTRA = "__shape", "__extra"
 RAW_SECONDS, RAW_COUNT = "__seconds", "__count"
 """The same as they were written; null where nothing was."""
 
+JSON_ENDINGS = (".jsonl", ".ndjson")
+"""Endings of files of JSON lines."""
+
 JSON_ROWS = 500_000
 """Rows of a JSON lines file held at a time."""
 
@@ -62,11 +66,21 @@ _PLAIN_SECONDS = r"^[0-9]{1,20}(\.[0-9]{1,20})?$"
 _PLAIN_COUNT = r"^[0-9]{1,10}$"
 
 
-def parts(plan: Plan, model: str | None = None) -> tuple[Iterator[pl.LazyFrame], Sequence[str]]:
-    """The rows of a plan with known columns, in one part or in several that follow each other.
+class Opened(NamedTuple):
+    """A plan whose header was read."""
 
-    Nothing is read yet but the header, so a part may be larger than memory. The second answer is
-    the columns it can be grouped by.
+    where: str
+    """What errors call it."""
+    parts: Iterator[pl.LazyFrame]
+    """Its rows with known columns; a part may be larger than memory."""
+    columns: list[str]
+    """Columns it can be grouped by; grows while a file without a header is read."""
+    has_header: bool
+    """Whether `columns` is complete before anything is read."""
+
+
+def open_plan(plan: Plan, model: str | None = None) -> Opened:
+    """A plan, ready to be read.
 
     Args:
         plan: a file or a data frame.
@@ -77,22 +91,24 @@ def parts(plan: Plan, model: str | None = None) -> tuple[Iterator[pl.LazyFrame],
     """
     if isinstance(plan, (str, Path)):
         where, frames = str(plan), _open(Path(plan))
+        has_header = Path(plan).suffix.lower() not in JSON_ENDINGS
     else:
-        where, frames = "plan", iter([plan.lazy()])
+        where, frames, has_header = "plan", iter([plan.lazy()]), True
+    columns = list(OPTIONS)
+
+    def checked(frame: pl.LazyFrame) -> pl.LazyFrame:
+        schema = frame.collect_schema()
+        rows = canonical(frame, schema, where, model)
+        names = (name for name in _names(schema) if name not in KNOWN and name != EXTRA)
+        columns.extend(name for name in names if name not in columns)
+        return rows
+
     with readable(where):
         first = next(frames, None)
         if first is None:
             raise InvalidPlan(where, [Fault("", "has no rows")])
-        schema = first.collect_schema()
-    head = canonical(first, schema, where, model)
-    labels = [name for name in _names(schema) if name not in KNOWN and name != EXTRA]
-
-    def all_parts() -> Iterator[pl.LazyFrame]:
-        yield head
-        for frame in frames:
-            yield canonical(frame, frame.collect_schema(), where, model)
-
-    return all_parts(), (*OPTIONS, *labels)
+        head = checked(first)
+    return Opened(where, chain([head], map(checked, frames)), columns, has_header)
 
 
 @contextmanager
@@ -235,7 +251,7 @@ def _open(path: Path) -> Iterator[pl.LazyFrame]:
             return iter([_scan_csv(path)])
         case ".parquet" | ".pq":
             return iter([pl.scan_parquet(path)])
-        case ".jsonl" | ".ndjson":
+        case suffix if suffix in JSON_ENDINGS:
             return _read_json_lines(path)
         case suffix:
             problem = f"has the ending {suffix!r}; a plan is .csv, .jsonl or .parquet"
@@ -269,20 +285,23 @@ def _scan_csv(path: Path) -> pl.LazyFrame:
 
 def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:
     """Objects line by line; numbers are kept as the text they were written in."""
+    decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
     with path.open("rb") as file:
         lines = enumerate(file, start=1)
         while chunk := list(islice(lines, JSON_ROWS)):
-            rows = [_json_row(line, number, path) for number, line in chunk if line.strip()]
+            rows = [_json_row(decode, line, number, path) for number, line in chunk if line.strip()]
             if rows:
                 names = dict.fromkeys(name for row in rows for name in row)
                 data = {name: [row.get(name) for row in rows] for name in names}
                 yield pl.DataFrame(data, schema=dict.fromkeys(names, pl.String)).lazy()
 
 
-def _json_row(line: bytes, number: int, path: Path) -> dict[str, str | None]:
+def _json_row(
+    decode: Callable[[str], Any], line: bytes, number: int, path: Path
+) -> dict[str, str | None]:
     where = f"{path}, line {number}"
     try:
-        row = json.loads(line.decode("utf-8-sig"), parse_float=str, parse_int=str)
+        row = decode(line.decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise InvalidPlan(where, [Fault("", f"is not JSON: {error}")]) from None
     if not isinstance(row, dict):
@@ -290,12 +309,12 @@ def _json_row(line: bytes, number: int, path: Path) -> dict[str, str | None]:
     labels = row.pop("labels", None)
     if isinstance(labels, dict):
         row = labels | row
-    flat: dict[str, str | None] = {}
     for name, value in row.items():
-        if isinstance(value, (dict, list)):
+        if isinstance(value, bool):
+            row[name] = "true" if value else "false"
+        elif value is not None and not isinstance(value, str):
             raise InvalidPlan(where, [Fault(name, "must be text or a number")])
-        flat[name] = value if value is None or isinstance(value, str) else json.dumps(value)
-    return flat
+    return row
 
 
 def _check_header(names: Sequence[str], where: str) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import json
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
@@ -27,7 +27,7 @@ from ledger.errors import (
 )
 from ledger.pricebook.files import append, bundled_names, read_bundled, read_user_file
 from ledger.pricebook.schema import ByOption, ModelFile, Overlay, OverlayFile, Price
-from ledger.pricing import PREFERRED, Factor, PriceSource, PriceVersion, Terms, Unit
+from ledger.pricing import DEAREST, PREFERRED, Factor, PriceSource, PriceVersion, Terms, Unit
 from ledger.requests import BODIES, Limits, Request, build, read_body
 from ledger.units import (
     EXACT,
@@ -389,40 +389,38 @@ class PriceBook(PriceSource):
                 assumed.append(f"no {name} given: the provider takes {default}")
             chosen[name] = value
         names = [PREFERRED, *(item.name for item in price.channel)]
-        factors = {name: _factors(price, name, model, chosen) for name in names}
-        rates = {name: _channel_rate(price, name) for name in names}
-
-        def unit_price(name: str) -> Decimal:
-            product = rates[name]
-            for factor in factors[name]:
-                product = EXACT.multiply(product, factor.value)
-            return product
-
-        dearest = max(names, key=unit_price)
-        picked = dearest if channel == "dearest" else channel
-        if picked not in names:
-            raise UnknownChannel(model, channel, known=[*names, "dearest"])
-        rounding = price.charge
-        return Terms(
-            version=stretch.version,
-            channel=picked,
-            options=_describe(model, chosen, price.unit),
-            unit=price.unit,
-            settles_on=price.settles_on,
-            rate=rates[picked],
-            factors=factors[picked],
-            quantity_rounding=None if price.rounding.mode == "none" else price.rounding.mode,
-            step_seconds=price.rounding.step_seconds,
-            shortest_seconds=price.shortest_seconds,
-            longest_seconds=_longest(price, model, chosen),
-            longest_input_seconds=price.longest_input_seconds,
-            smallest_charge_e8=credits_to_e8(price.smallest_charge),
-            quantum_e8=1 if rounding is None else credits_to_e8(rounding.quantum),
-            charge_rounding="half_up" if rounding is None else rounding.mode,
-            default_seconds=None if defaults.duration is None else Decimal(defaults.duration),
-            assumed=tuple(assumed),
-            dearest_channel=dearest,
-        )
+        if channel not in names and channel != DEAREST:
+            raise UnknownChannel(model, channel, known=[*names, DEAREST])
+        shared: dict[str, Any] = {
+            "version": stretch.version,
+            "options": _describe(model, chosen, price.unit),
+            "unit": price.unit,
+            "settles_on": price.settles_on,
+            "quantity_rounding": None if price.rounding.mode == "none" else price.rounding.mode,
+            "step_seconds": price.rounding.step_seconds,
+            "shortest_seconds": price.shortest_seconds,
+            "longest_seconds": _longest(price, model, chosen),
+            "longest_input_seconds": price.longest_input_seconds,
+            "smallest_charge_e8": credits_to_e8(price.smallest_charge),
+            "quantum_e8": 1 if price.charge is None else credits_to_e8(price.charge.quantum),
+            "charge_rounding": "half_up" if price.charge is None else price.charge.mode,
+            "default_seconds": None if defaults.duration is None else Decimal(defaults.duration),
+            "assumed": tuple(assumed),
+        }
+        by_channel = {
+            name: Terms(
+                channel=name,
+                rate=_channel_rate(price, name),
+                factors=_factors(price, name, model, chosen),
+                **shared,
+            )
+            for name in names
+        }
+        dearest = max(by_channel.values(), key=lambda terms: terms.unit_price)
+        picked = dearest if channel == DEAREST else by_channel[channel]
+        if dearest.unit_price == picked.unit_price:
+            return picked
+        return replace(picked, dearest=dearest)
 
 
 def _length_fields(kind: type[Request], seconds: Length) -> dict[str, Any]:

@@ -62,8 +62,9 @@ def describe(book: PriceBook, model: str, at: datetime) -> list[ModelDocument]:
 def _price_document(book: PriceBook, item: InForce, title: str, at: datetime) -> ModelDocument:
     price, rate = item.price, book.rates.at(max(item.start, at))
     step = plain(price.rounding.step_seconds)
-    rounding = _ROUNDED[price.rounding.mode]
+    rounding = "billed to the exact length"
     if price.rounding.mode != "none":
+        rounding = f"rounded {_ROUNDED[price.rounding.mode]}"
         rounding += " to whole seconds" if step == "1" else f" to multiples of {step} s"
     return {
         "model": item.version.model,
@@ -81,6 +82,8 @@ def _price_document(book: PriceBook, item: InForce, title: str, at: datetime) ->
         "source": price.source,
         "checked": price.checked.isoformat(),
         "note": price.note,
+        "credits_per_usd": plain(rate.credits_per_unit),
+        "rate_effective_from": iso(rate.effective_from),
         "prices": [_channel_document(terms, rate) for _, terms in all_terms(book, item)],
     }
 

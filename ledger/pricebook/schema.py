@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
-from ledger.pricing import PREFERRED, SettlesOn, Unit
+from ledger.pricing import DEAREST, PREFERRED, SettlesOn, Unit
 from ledger.requests import BodyKind, Limits
 from ledger.units import ExactDecimal, ExchangeRate, Rounding
 
@@ -187,8 +187,8 @@ class Price(BaseModel):
             if cap is not None and self.shortest_seconds and cap < self.shortest_seconds:
                 raise ValueError("longest_seconds is shorter than shortest_seconds")
         names = [channel.name for channel in self.channel]
-        if len(set(names)) < len(names) or {PREFERRED, "dearest"} & set(names):
-            raise ValueError(f"channel names must differ, and not be {PREFERRED} or dearest")
+        if len(set(names)) < len(names) or {PREFERRED, DEAREST} & set(names):
+            raise ValueError(f"channel names must differ, and not be {PREFERRED} or {DEAREST}")
         return self
 
 
