@@ -89,7 +89,7 @@ class QuoteDocument(TypedDict):
     billed: RangeDocument
     length_known: bool
     settles_on: str
-    usd: UsdDocument
+    usd: UsdDocument | None
     price: PriceDocument
     dearest: DearestDocument | None
     at: str
@@ -128,7 +128,7 @@ class GroupDocument(TypedDict):
     jobs: int
     not_priced_jobs: int
     credits: RangeDocument
-    usd: RangeDocument
+    usd: RangeDocument | None
 
 
 class NotPricedDocument(TypedDict):
@@ -151,9 +151,9 @@ class EstimateDocument(TypedDict):
     notes: list[str]
     source: str
     at: str
-    credits_per_usd: str
-    rate_effective_from: str
-    rate_source: str
+    credits_per_usd: str | None
+    rate_effective_from: str | None
+    rate_source: str | None
 
 
 class ChannelDocument(TypedDict):

@@ -78,6 +78,17 @@ class LedgerError(Exception):
     exit_status: ClassVar[int] = 1
     """What the command line exits with."""
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # The classes build their own messages, so an error is rebuilt from what it holds.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[LedgerError], args: tuple[object, ...], facts: dict[str, object]) -> object:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(facts)
+    return error
+
 
 class InvalidInput(LedgerError):
     """Something handed in cannot be read as what it should be."""
@@ -115,9 +126,6 @@ class _Faulty(InvalidInput):
         else:
             listed = "".join(f"\n  - {fault}" for fault in self.faults)
             super().__init__(f"{subject}: {len(self.faults)} faults{listed}")
-
-    def __reduce__(self) -> tuple[type[_Faulty], tuple[str, Sequence[Fault]]]:
-        return type(self), (self.subject, self.faults)
 
 
 class InvalidRequest(_Faulty):

@@ -63,6 +63,8 @@ class Clip:
 def probe(path: str | Path) -> Clip:
     """What a video file is like; the header is read, and the packets where it tells no length.
 
+    A header is believed: a file that was cut off behind it measures its full length.
+
     Raises:
         MissingExtra: PyAV is not installed (on import of this module).
         InvalidMedia: there is no such file, it is not a video, or its length cannot be told.
@@ -75,6 +77,8 @@ def probe(path: str | Path) -> Clip:
         with av.open(str(path), metadata_errors="replace") as container:
             if not container.streams.video:
                 raise InvalidMedia(str(path), [Fault("", "has no video stream")])
+            if container.format.name == "image2" or container.format.name.endswith("_pipe"):
+                raise InvalidMedia(str(path), [Fault("", "is a picture, not a video")])
             stream = container.streams.video[0]
             seconds = _length(container, stream)
             rate = stream.average_rate
@@ -108,12 +112,18 @@ def find_clips(paths: Iterable[str | Path]) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            clips = sorted(item for item in path.rglob("*") if item.suffix.lower() in _ENDINGS)
+            clips = sorted(
+                item
+                for item in path.rglob("*")
+                if item.suffix.lower() in _ENDINGS and item.is_file()
+            )
             if not clips:
                 raise InvalidMedia(str(path), [Fault("", "the folder has no video files")])
             found += clips
-        else:
+        elif path.exists():
             found.append(path)
+        else:
+            raise InvalidMedia(str(path), [Fault("", "does not exist")])
     return found
 
 

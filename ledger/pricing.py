@@ -15,16 +15,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal, Inexact
 from math import gcd
 from typing import Literal, NamedTuple
 
-from ledger.documents import DearestDocument, LineDocument, QuoteDocument, RangeDocument
-from ledger.errors import AmountTooLarge, InvalidRequest, NeedsLength
+from ledger.documents import (
+    DearestDocument,
+    LineDocument,
+    QuoteDocument,
+    RangeDocument,
+    UsdDocument,
+)
+from ledger.errors import (
+    AmountTooLarge,
+    InvalidRequest,
+    InvalidSeconds,
+    NeedsLength,
+    NoExchangeRate,
+)
 from ledger.requests import Limits, Request, faults
 from ledger.units import (
     CREDIT_E8,
-    EXACT,
     MAX_AMOUNT_E8,
     ExchangeRate,
     ExchangeRates,
@@ -61,6 +72,8 @@ SettlesOn = Literal["output", "requested", "input_and_output"]
 
 PREFERRED = "preferred"
 """Name of the channel that a price names first."""
+
+_ADDING = Context(prec=500, traps=[Inexact])
 
 DEAREST = "dearest"
 """Stands for the channel with the highest unit price, whichever it is."""
@@ -180,7 +193,9 @@ class Terms:
             numerator, denominator = numerator * up, denominator * down
         set_ = object.__setattr__
         set_(self, "unit_price", _exact_quotient(numerator, denominator))
-        step = self.step_seconds.as_integer_ratio()
+        # An exact length is counted in seconds; a call is one step.
+        exact = self.quantity_rounding is None or self.unit == "call"
+        step = (1, 1) if exact else self.step_seconds.as_integer_ratio()
         set_(self, "_step", step)
         # Quanta per step: unit price × step length ÷ quantum, in lowest terms.
         price = numerator * step[0] * CREDIT_E8
@@ -278,7 +293,7 @@ class Terms:
             raise NeedsLength(
                 self.version.model, "bills the reference clip too; give reference_seconds"
             )
-        return EXACT.add(_capped(reference, self.longest_input_seconds), output_seconds)
+        return _sum(_capped(reference, self.longest_input_seconds), output_seconds)
 
 
 class Charge(NamedTuple):
@@ -330,10 +345,10 @@ class Charge(NamedTuple):
         unit = "s" if first.unit == "second" else f" {first.unit}"
         text = (
             f"{plain(first.quantity)}{' ' if unit == 's' else ''}{unit}"
-            f" × {plain(first.unit_price)} = {show_credits(first.credits_e8)} credits"
+            f" × {plain(first.unit_price)} = {_credits(first.credits_e8)}"
         )
         if len(self.lines) > 1:
-            text += f", raised to the smallest charge of {show_credits(self.credits_e8)} credits"
+            text += f", raised to the smallest charge of {_credits(self.credits_e8)}"
         return text
 
 
@@ -392,13 +407,12 @@ class Quote(NamedTuple):
         return self.minimum_charge is self.maximum_charge
 
     @property
-    def exchange_rate(self) -> ExchangeRate:
-        """The dollar rate in force at the moment of the price.
-
-        Raises:
-            NoExchangeRate: no rate had started then.
-        """
-        return self.rates.at(self.at)
+    def exchange_rate(self) -> ExchangeRate | None:
+        """The dollar rate in force at the moment of the price; None where none had started."""
+        try:
+            return self.rates.at(self.at)
+        except NoExchangeRate:
+            return None
 
     @property
     def digest(self) -> str:
@@ -439,10 +453,12 @@ class Quote(NamedTuple):
                     f"{plain(seconds)} s is longer than the longest clip: billed up to"
                     f" {plain(longest)} s, and the provider may refuse the reference"
                 )
+        if self.exchange_rate is None:
+            notes.append("no exchange rate was in force: no dollars are shown")
         if (dearest := self.dearest) is not None:
             notes.append(
                 f"channel {dearest.terms.channel} would cost more: at most"
-                f" {show_credits(dearest.credits_e8)} credits"
+                f" {_credits(dearest.credits_e8)}"
             )
         return tuple(notes)
 
@@ -470,12 +486,12 @@ class Quote(NamedTuple):
                 f"  expected  {self.expected_charge.formula()}",
                 f"  at most   {self.maximum_charge.formula()}",
             ]
-        rate = self.exchange_rate
-        lines.append(
-            f"  {show_credits(self.maximum_e8)} credits ÷ {plain(rate.credits_per_unit)}"
-            f" credits per USD (from {rate.effective_from:%Y-%m-%d})"
-            f" = {plain(rate.convert(self.maximum_e8))} USD"
-        )
+        if (rate := self.exchange_rate) is not None:
+            lines.append(
+                f"  {_credits(self.maximum_e8)} ÷ {plain(rate.credits_per_unit)}"
+                f" credits per USD (from {rate.effective_from:%Y-%m-%d})"
+                f" = {plain(rate.convert(self.maximum_e8))} USD"
+            )
         lines += [f"  note: {note}" for note in self.notes]
         lines.append(f"  price {version.id}")
         lines.append(f"  from {version.source}, checked {version.checked}")
@@ -485,9 +501,8 @@ class Quote(NamedTuple):
 
     def document(self) -> QuoteDocument:
         """The quote as JSON types: amounts as strings, every figure with its ground."""
-        terms, version, rate = self.terms, self.terms.version, self.exchange_rate
+        terms, version = self.terms, self.terms.version
         charges = (self.minimum_charge, self.expected_charge, self.maximum_charge)
-        low, expected, high = (plain(rate.convert(item.credits_e8)) for item in charges)
         return {
             "model": version.model,
             "request": self.request.canonical(),
@@ -497,14 +512,7 @@ class Quote(NamedTuple):
             "billed": _range(plain(item.quantity) for item in charges),
             "length_known": self.length_known,
             "settles_on": terms.settles_on,
-            "usd": {
-                "minimum": low,
-                "expected": expected,
-                "maximum": high,
-                "credits_per_usd": plain(rate.credits_per_unit),
-                "rate_effective_from": iso(rate.effective_from),
-                "rate_source": rate.source,
-            },
+            "usd": self._usd(charges),
             "price": {
                 "version": version.id,
                 "book": version.book,
@@ -517,6 +525,20 @@ class Quote(NamedTuple):
             "at": iso(self.at),
             "digest": self.digest,
             "notes": list(self.notes),
+        }
+
+    def _usd(self, charges: Iterable[Charge]) -> UsdDocument | None:
+        rate = self.exchange_rate
+        if rate is None:
+            return None
+        low, expected, high = (plain(rate.convert(item.credits_e8)) for item in charges)
+        return {
+            "minimum": low,
+            "expected": expected,
+            "maximum": high,
+            "credits_per_usd": plain(rate.credits_per_unit),
+            "rate_effective_from": iso(rate.effective_from),
+            "rate_source": rate.source,
         }
 
 
@@ -564,6 +586,10 @@ class PriceSource(ABC):
     def limits(self, model: str) -> Limits | None:
         """The published limits of a model's requests, where the source knows them."""
 
+    @abstractmethod
+    def model(self, name: str) -> str:
+        """The id of a model, by id or short name; raises UnknownModel with the nearest names."""
+
     def quote(
         self,
         request: Request,
@@ -579,6 +605,7 @@ class PriceSource(ABC):
             channel: `preferred`, `dearest`, or the name of an upstream channel.
 
         Raises:
+            InvalidMoment: `at` is not a moment.
             UnknownModel: the source has no price for the model.
             NoPriceInForce: its first price starts later than `at`.
             UnknownChannel: the price has no such channel.
@@ -603,6 +630,10 @@ class PriceSource(ABC):
         if high is None:
             raise NeedsLength(terms.version.model, "has no longest length; give reference_seconds")
         guess = request.expected_seconds
+        if guess is not None and terms.settles_on == "input_and_output":
+            # The result is as long as the reference, and both are billed.
+            each = _capped(guess, terms.longest_input_seconds)
+            guess = _sum(each, each)
         return Quote(
             request,
             terms,
@@ -636,6 +667,7 @@ class PriceSource(ABC):
 
         Raises:
             InvalidSeconds: `seconds` is not a positive length.
+            InvalidMoment: `at` is not a moment.
             UnknownModel: the source has no price for the model.
             UnknownVersion: no price of the model has that version.
             NoPriceInForce: its first price starts later than `at`.
@@ -653,7 +685,15 @@ class PriceSource(ABC):
         if limits is not None:
             capped = terms.longest_seconds is not None or terms.longest_input_seconds is not None
             given = request.model_fields_set
-            if found := faults(limits, request.__dict__, given, capped=capped):
+            seconds = terms.default_seconds
+            found = faults(
+                limits,
+                request.__dict__,
+                given,
+                capped=capped,
+                default_seconds=None if seconds is None else int(seconds),
+            )
+            if found:
                 raise InvalidRequest(f"request for {request.model}", found)
 
 
@@ -663,6 +703,13 @@ def _asked(request: Request) -> Decimal | None:
         return None
     value = request.__dict__[request.length_field]
     return Decimal(value) if isinstance(value, int) else value
+
+
+def _sum(one: Decimal, other: Decimal) -> Decimal:
+    try:
+        return _ADDING.add(one, other)
+    except Inexact:
+        raise InvalidSeconds("a length must not have more than 500 digits") from None
 
 
 def _capped(seconds: Decimal, longest: Decimal | None) -> Decimal:
@@ -680,6 +727,11 @@ def _exact_quotient(numerator: int, denominator: int) -> Decimal:
     while numerator % denominator:
         numerator, decimals = numerator * 10, decimals + 1
     return Decimal(f"{numerator // denominator}E-{decimals}")
+
+
+def _credits(amount_e8: int) -> str:
+    shown = show_credits(amount_e8)
+    return f"{shown} credit" if shown == "1" else f"{shown} credits"
 
 
 def _length_rule(terms: Terms) -> str:

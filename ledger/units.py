@@ -29,10 +29,12 @@ __all__ = [
     "MAX_AMOUNT_E8",
     "MAX_SECONDS",
     "Amount",
+    "Day",
     "ExactDecimal",
     "ExchangeRate",
     "ExchangeRates",
     "Length",
+    "Moment",
     "Rounding",
     "credits_to_e8",
     "divide",
@@ -104,6 +106,8 @@ def credits_to_e8(credits: Amount) -> int:
         if not _PLAIN_NUMBER.fullmatch(credits):
             raise InvalidAmount(f"{_clip(credits)} is not an amount; write it like 12.5")
         credits = Decimal(credits)
+    if isinstance(credits, int) and abs(credits) > MAX_AMOUNT_E8:
+        raise InvalidAmount("an amount must be less than a ledger column holds, 92 billion credits")
     if isinstance(credits, Decimal):
         if not credits.is_finite():
             raise InvalidAmount(f"an amount must be finite, not {credits}")
@@ -174,16 +178,20 @@ def parse_seconds(length: Length) -> Decimal:
     elif isinstance(length, timedelta):
         microseconds = (length.days * 86_400 + length.seconds) * 1_000_000 + length.microseconds
         seconds = Decimal(plain(Decimal(f"{microseconds}E-6")))
-    elif isinstance(length, (int, float)) and not isinstance(length, bool):
-        seconds = Decimal(repr(length))
+    elif isinstance(length, float):
+        seconds = Decimal(float.__repr__(length))
+    elif isinstance(length, int) and not isinstance(length, bool):
+        seconds = Decimal(min(length, MAX_SECONDS + 1))
     else:
         raise InvalidSeconds(
             f"a length must be an int, str, Decimal, float or timedelta, not {_kind(length)}"
         )
     if not seconds.is_finite():
         raise InvalidSeconds(f"a length in seconds must be finite, not {seconds}")
-    if seconds <= 0 or seconds.adjusted() < -30:
+    if seconds <= 0:
         raise InvalidSeconds("a length in seconds must be more than zero")
+    if seconds.adjusted() < -30:
+        raise InvalidSeconds("a length in seconds must be more than 10^-30")
     if seconds > MAX_SECONDS:
         raise InvalidSeconds(f"a length must be at most {MAX_SECONDS} seconds")
     return seconds
@@ -200,18 +208,21 @@ def parse_moment(moment: datetime | date | str) -> datetime:
     """
     if isinstance(moment, str):
         try:
-            moment = (
-                date.fromisoformat(moment) if len(moment) == 10 else datetime.fromisoformat(moment)
-            )
+            moment = datetime.fromisoformat(moment) if ":" in moment else date.fromisoformat(moment)
         except ValueError:
             raise InvalidMoment(
                 f"{_clip(moment)} is not a date like 2026-10-10 or a time like 2026-10-10T08:00Z"
             ) from None
+    if not isinstance(moment, date):
+        raise InvalidMoment(f"a moment must be a datetime, a date or a str, not {_kind(moment)}")
     if not isinstance(moment, datetime):
         return datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
     if moment.tzinfo is None:
         raise InvalidMoment(f"{moment.isoformat()} has no time zone; add one, such as Z for UTC")
-    return moment.astimezone(UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise InvalidMoment(f"{moment.isoformat()} is outside the years 1 to 9999 in UTC") from None
 
 
 def iso(moment: datetime) -> str:
@@ -245,20 +256,36 @@ ExactDecimal = Annotated[
 """A non-negative number read without loss: from TOML, a string, an int or a Decimal."""
 
 
+def _written_date(value: object) -> object:
+    # pydantic would read a number as seconds since 1970, so 20260101 would mean August 1970.
+    if isinstance(value, (int, float, Decimal)):
+        raise ValueError("must be a date, written like 2026-10-10")  # noqa: TRY004
+    return value
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_written_date)]
+"""A moment with a time zone in a price file; never a number."""
+
+Day = Annotated[date, BeforeValidator(_written_date)]
+"""A day in a price file; never a number."""
+
+
 class ExchangeRate(BaseModel):
     """How many credits one unit of a currency bought, from a moment on."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+    )
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     """ISO 4217 code."""
     credits_per_unit: Annotated[ExactDecimal, Field(gt=0)]
     """Credits for one unit of the currency, for example 68 for one US dollar."""
-    effective_from: AwareDatetime
+    effective_from: Moment
     """First instant this rate applies."""
     source: Annotated[str, Field(min_length=1)]
     """Where the figure was read."""
-    checked: date
+    checked: Day
     """Day someone last compared the figure with its source."""
     note: str | None = None
     """What a reader should know about it."""

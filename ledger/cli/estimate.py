@@ -148,10 +148,15 @@ def _print(result: Estimate, format_: Format) -> None:
             exact = [[*group.key, *_figures(result, group, exact=True)] for group in result.groups]
             print_csv([*result.by, *names], exact)
     else:
+        at = (
+            "no exchange rate in force"
+            if rate is None
+            else f"{plain(rate.credits_per_unit)} credits per USD from"
+            f" {rate.effective_from:%Y-%m-%d}"
+        )
         title = (
             f"Credits for {_many(result.total.jobs, 'job')}, {_many(result.rows, 'row')} read,"
-            f" price book {result.source}, {plain(rate.credits_per_unit)} credits per USD"
-            f" from {rate.effective_from:%Y-%m-%d}"
+            f" price book {result.source}, {at}"
         )
         if result.by:
             print_table([*result.by, *figures], rows, title=title, total=total, numbers=figures)
@@ -193,11 +198,12 @@ def _figures(result: Estimate, group: Group, *, exact: bool = False) -> list[str
     from ledger.cli.output import money
     from ledger.units import plain, show_credits
 
-    usd = result.exchange_rate.convert(group.maximum_e8)
+    rate = result.exchange_rate
+    usd = None if rate is None else rate.convert(group.maximum_e8)
     return [
         str(group.jobs),
         *(show_credits(amount) for amount in group[2:5]),
-        plain(usd) if exact else money(usd),
+        "" if usd is None else plain(usd) if exact else money(usd),
         str(group.not_priced_jobs),
-        *([plain(result.exchange_rate.credits_per_unit)] if exact else []),
+        *(["" if rate is None else plain(rate.credits_per_unit)] if exact else []),
     ]

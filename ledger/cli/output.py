@@ -154,4 +154,6 @@ class ProgressBar:
 
 def money(amount: Any) -> str:
     """Dollars for people: four decimals, which is what the provider's pages use at most."""
-    return f"{Decimal(amount).quantize(Decimal('1E-4'), rounding=ROUND_HALF_UP)}"
+    exact = Decimal(amount)
+    step = Decimal("1E-4") if not exact or abs(exact) >= Decimal("0.0001") else Decimal("1E-8")
+    return f"{exact.quantize(step, rounding=ROUND_HALF_UP)}"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ledger.documents import NotQuotedDocument
     from ledger.errors import LedgerError
     from ledger.pricebook import PriceBook
-    from ledger.pricing import Quote
+    from ledger.pricing import Charge, LineItem, Quote
     from ledger.requests import Request
     from ledger.units import ExchangeRate
 
@@ -60,7 +60,7 @@ def quote(
         str | None, typer.Option(metavar="WHICH", help="Character orientation: `image` or `video`.")
     ] = None,
     sound: Annotated[
-        str | None, typer.Option(metavar="ON|OFF", help="Generated sound: `on` or `off`.")
+        str | None, typer.Option(metavar="on|off", help="Generated sound: `on` or `off`.")
     ] = None,
     seconds: Annotated[
         str | None,
@@ -126,12 +126,8 @@ def quote(
 def _is_model(target: str, source: PriceBook) -> bool:
     if target in source.models or target in source.aliases:
         return True
-    looks_like_a_file = target == "-" or Path(target).suffix.lower() in {
-        ".json",
-        ".jsonl",
-        ".ndjson",
-    }
-    if looks_like_a_file or Path(target).is_file():
+    endings = {".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".mp4", ".mov", ".webm"}
+    if target == "-" or Path(target).suffix.lower() in endings or Path(target).exists():
         return False
     source.model(target)  # raises, with the nearest names
     return True
@@ -213,6 +209,12 @@ def _read_bodies(target: str) -> Iterator[tuple[str, Any]]:
     from ledger.errors import Fault, InvalidRequest
 
     name = "standard input" if target == "-" else Path(target).name
+    suffix = Path(target).suffix.lower()
+    if suffix in {".csv", ".parquet", ".pq"}:
+        problem = "is a plan, not a request body; a plan is priced by: kling-ledger estimate"
+        raise InvalidRequest(name, [Fault("", problem)])
+    if suffix in {".mp4", ".mov", ".webm", ".m4v"}:
+        raise InvalidRequest(name, [Fault("", "is a clip; name a model, and the clip by --video")])
     try:
         raw = sys.stdin.buffer.read() if target == "-" else Path(target).read_bytes()
         text = raw.decode("utf-8-sig")
@@ -300,14 +302,14 @@ def _print_tables(quotes: list[tuple[str, Quote]], failures: list[tuple[str, Led
     numbers = ["billed", "minimum", "expected", "maximum", "max. USD"]
     total = _total(quotes)
     rates = {item.exchange_rate for _, item in quotes}
-    dollars = [item.exchange_rate.convert(item.maximum_e8) for _, item in quotes]
+    dollars = [_usd(item.exchange_rate, item.maximum_charge) for _, item in quotes]
+    exact = [
+        item.exchange_rate.convert(item.maximum_e8) for _, item in quotes if item.exchange_rate
+    ]
     count = f"{len(quotes)} priced, {len(failures)} not" if failures else f"{len(quotes)} priced"
     print_table(
         ["request", "model", "options", *numbers],
-        [
-            [*_row(label, item), money(usd)]
-            for (label, item), usd in zip(quotes, dollars, strict=True)
-        ],
+        [[*_row(label, item), usd] for (label, item), usd in zip(quotes, dollars, strict=True)],
         total=[
             count,
             "",
@@ -316,25 +318,32 @@ def _print_tables(quotes: list[tuple[str, Quote]], failures: list[tuple[str, Led
             total["minimum"],
             total["expected"],
             total["maximum"],
-            money(sum(dollars)) if len(rates) == 1 else "",
+            money(sum(exact)) if len(rates) == 1 and None not in rates else "",
         ],
-        title=f"Credits, and USD at {_rates(rates)}",
+        title=f"Credits, {_rates(rates)}",
         numbers=numbers,
     )
 
 
-def _rates(rates: set[ExchangeRate]) -> str:
+def _rates(rates: set[ExchangeRate | None]) -> str:
     from ledger.units import plain
 
     each = sorted(
         f"{plain(rate.credits_per_unit)} credits per USD from {rate.effective_from:%Y-%m-%d}"
         for rate in rates
+        if rate is not None
     )
-    return " or ".join(each)
+    return " or ".join(each) or "no exchange rate in force"
+
+
+def _usd(rate: ExchangeRate | None, item: Charge | LineItem) -> str:
+    from ledger.cli.output import money
+
+    return "" if rate is None else money(rate.convert(item.credits_e8))
 
 
 def _print_one(item: Quote) -> None:
-    from ledger.cli.output import money, print_table, print_text
+    from ledger.cli.output import print_table, print_text
     from ledger.units import plain, show_credits
 
     rate = item.exchange_rate
@@ -348,7 +357,7 @@ def _print_one(item: Quote) -> None:
                     line.unit,
                     plain(line.unit_price),
                     show_credits(line.credits_e8),
-                    money(rate.convert(line.credits_e8)),
+                    _usd(rate, line),
                 ]
                 for line in item.lines
             ],
@@ -358,7 +367,7 @@ def _print_one(item: Quote) -> None:
                 "",
                 "",
                 show_credits(item.maximum_e8),
-                money(rate.convert(item.maximum_e8)),
+                _usd(rate, item.maximum_charge),
             ],
             title=item.terms.version.model,
             numbers=["quantity", "credits per unit", "credits", "USD"],
@@ -377,7 +386,7 @@ def _print_one(item: Quote) -> None:
                     plain(charge.quantity),
                     plain(item.terms.unit_price),
                     show_credits(charge.credits_e8),
-                    money(rate.convert(charge.credits_e8)),
+                    _usd(rate, charge),
                 ]
                 for name, charge in charges
             ],
@@ -404,7 +413,7 @@ _CSV_HEADER = (
 )
 
 
-def _csv_row(label: str, item: Quote) -> list[str]:
+def _csv_row(label: str, item: Quote) -> list[str | None]:
     document = item.document()
     billed, credits, usd = document["billed"], document["credits"], document["usd"]
     return [
@@ -417,8 +426,8 @@ def _csv_row(label: str, item: Quote) -> list[str]:
         credits["minimum"],
         credits["expected"],
         credits["maximum"],
-        usd["maximum"],
-        usd["credits_per_usd"],
+        usd and usd["maximum"],
+        usd and usd["credits_per_usd"],
         document["price"]["version"],
         document["digest"],
     ]

@@ -18,13 +18,14 @@ from ledger.columns.plans import (
     OPTIONS,
     RAW_COUNT,
     RAW_SECONDS,
+    ROW,
     SHAPE,
     Opened,
     Plan,
     open_plan,
     readable,
 )
-from ledger.documents import EstimateDocument, GroupDocument
+from ledger.documents import EstimateDocument, GroupDocument, RangeDocument
 from ledger.errors import Fault, InvalidPlan
 from ledger.pricing import PREFERRED, PriceSource
 from ledger.units import ExchangeRate, Length, iso, plain, show_credits
@@ -87,8 +88,8 @@ class Estimate:
     """Name of the price source."""
     at: datetime
     """The moment whose prices were taken."""
-    exchange_rate: ExchangeRate
-    """The dollar rate in force at that moment."""
+    exchange_rate: ExchangeRate | None
+    """The dollar rate in force at that moment; None where none had started."""
 
     def document(self) -> EstimateDocument:
         """The estimate as JSON types: amounts as strings."""
@@ -104,22 +105,28 @@ class Estimate:
             "notes": list(self.notes),
             "source": self.source,
             "at": iso(self.at),
-            "credits_per_usd": plain(rate.credits_per_unit),
-            "rate_effective_from": iso(rate.effective_from),
-            "rate_source": rate.source,
+            "credits_per_usd": None if rate is None else plain(rate.credits_per_unit),
+            "rate_effective_from": None if rate is None else iso(rate.effective_from),
+            "rate_source": None if rate is None else rate.source,
         }
 
     def _group(self, group: Group) -> GroupDocument:
         amounts_e8 = (group.minimum_e8, group.expected_e8, group.maximum_e8)
         low, expected, high = (show_credits(amount) for amount in amounts_e8)
-        usd = [plain(self.exchange_rate.convert(amount)) for amount in amounts_e8]
         return {
             "key": dict(zip(self.by, group.key, strict=False)),
             "jobs": group.jobs,
             "not_priced_jobs": group.not_priced_jobs,
             "credits": {"minimum": low, "expected": expected, "maximum": high},
-            "usd": {"minimum": usd[0], "expected": usd[1], "maximum": usd[2]},
+            "usd": self._usd(amounts_e8),
         }
+
+    def _usd(self, amounts_e8: Iterable[int]) -> RangeDocument | None:
+        rate = self.exchange_rate
+        if rate is None:
+            return None
+        low, expected, high = (plain(rate.convert(amount)) for amount in amounts_e8)
+        return {"minimum": low, "expected": expected, "maximum": high}
 
 
 def estimate(
@@ -155,6 +162,7 @@ def estimate(
             is counted as not priced, with its reason.
         InvalidSeconds: `expected_seconds` is not a length.
         UnknownModel: `model` is not known.
+        UnknownChannel: no model of the plan has the channel.
         MissingExtra: polars is not installed.
 
     >>> import polars as pl
@@ -167,18 +175,20 @@ def estimate(
     """
     engine = Engine.at(source, at, channel, expected_seconds)
     if model is not None:
-        source.job(model)
+        source.model(model)
     opened = open_plan(plan, model)
-    by = tuple(ALIASES.get(name, name) for name in by)
+    names = [by] if isinstance(by, str) else by
+    by = tuple(ALIASES.get(name, name) for name in names)
     if opened.has_header:
         _check_grouping(by, opened)
-    tally = _Tally(engine, by, keep, on_not_priced)
+    tally = _Tally(engine, by, max(keep, 0), on_not_priced)
     with readable(opened.where):
         for part in opened.parts:
             tally.add(part, progress)
     _check_grouping(by, opened)
     if tally.rows == 0:
         raise InvalidPlan(opened.where, [Fault("", "has no rows")])
+    engine.check_channel()
     return tally.result()
 
 
@@ -186,15 +196,14 @@ def _watched(jobs: pl.LazyFrame, progress: Callable[[int], None], done: int) -> 
     """The same jobs; while they stream by, `progress` is told how many have."""
     lock = Lock()
 
-    def count(counts: pl.Series) -> pl.Series:
+    def count(frame: pl.DataFrame) -> pl.DataFrame:
         nonlocal done
         with lock:
-            done += len(counts)
+            done += frame.height
             progress(done)
-        return counts
+        return frame
 
-    watched = pl.col(COUNT).map_batches(count, return_dtype=pl.Int64, is_elementwise=True)
-    return jobs.with_columns(watched)
+    return jobs.map_batches(count, streamable=True, validate_output_schema=False)
 
 
 def _check_grouping(by: Sequence[str], opened: Opened) -> None:
@@ -231,20 +240,20 @@ class _Tally:
         )
         amounts = self.engine.amounts(part)
         settled = (
-            pl.col("maximum_e8").is_not_null()
-            & pl.col(COUNT).is_not_null()
-            & pl.col(SHAPE).is_null()
+            pl.col(AMOUNTS[2]).is_not_null() & pl.col(COUNT).is_not_null() & pl.col(SHAPE).is_null()
         )
         watched = part if progress is None else _watched(part, progress, self.rows)
         jobs = watched.with_columns(**amounts)
         summed = self._summed(jobs, settled).collect(engine="streaming")
         first_row = self.rows + 1
-        self.rows += int(summed["rows"].sum())
-        self.sums.append(summed.drop("rows", "left"))
-        if summed["left"].sum():
+        self.rows += int(summed["__rows"].sum())
+        self.sums.append(summed.drop("__rows", "__left"))
+        if summed["__left"].sum():
             columns = dict.fromkeys((*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, SHAPE, *self.by))
-            numbered = part.with_columns(**amounts).with_row_index("__row", offset=first_row)
-            left = numbered.filter(~settled).select("__row", *columns)
+            numbered = part.with_columns(**amounts)
+            if ROW not in known:
+                numbered = numbered.with_row_index(ROW, offset=first_row)
+            left = numbered.filter(~settled).select(ROW, *columns)
             for batch in left.collect_batches(chunk_size=LEFT_ROWS, maintain_order=True):
                 self._settle(batch)
 
@@ -252,11 +261,11 @@ class _Tally:
         answered = self.engine.settle(left)
         priced = pl.col(REASON).is_null()
         summed = self._summed(answered.lazy(), priced, leave=False).collect()
-        self.sums.append(summed.drop("rows", "left"))
+        self.sums.append(summed.drop("__rows", "__left"))
         if len(self.sums) > 32:
             self.sums = [self._merged()]
-        without = answered.filter(~priced).select("__row", REASON)
-        rejected = [NotPriced(*row) for row in without.iter_rows()]
+        without = answered.filter(~priced).select(ROW, REASON)
+        rejected = [NotPriced(row, reason) for row, reason in without.iter_rows()]
         for item in rejected:
             self.reasons[item.reason] = self.reasons.get(item.reason, 0) + 1
         self.not_priced += rejected[: self.keep - len(self.not_priced)]
@@ -268,17 +277,17 @@ class _Tally:
         wide = pl.col(COUNT).fill_null(1).cast(pl.Int128)
         zero = pl.lit(0, dtype=pl.Int128)
         left_out = zero if leave else pl.when(priced).then(zero).otherwise(wide)
-        ranged = priced & (pl.col("minimum_e8") != pl.col("maximum_e8"))
+        ranged = priced & (pl.col(AMOUNTS[0]) != pl.col(AMOUNTS[2]))
         figures = [
-            pl.when(priced).then(wide).otherwise(zero).sum().alias("jobs"),
+            pl.when(priced).then(wide).otherwise(zero).sum().alias("__jobs"),
             *(
                 pl.when(priced).then(pl.col(name) * wide).otherwise(zero).sum().alias(name)
                 for name in AMOUNTS
             ),
-            left_out.sum().alias("left_out"),
-            pl.when(ranged).then(wide).otherwise(zero).sum().alias("ranged"),
-            (~priced).sum().alias("left"),
-            pl.len().cast(pl.Int64).alias("rows"),
+            left_out.sum().alias("__left_out"),
+            pl.when(ranged).then(wide).otherwise(zero).sum().alias("__ranged"),
+            (~priced).sum().alias("__left"),
+            pl.len().cast(pl.Int64).alias("__rows"),
         ]
         if not self.by:
             return jobs.select(figures)

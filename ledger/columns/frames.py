@@ -17,22 +17,33 @@ from ledger.columns.plans import (
     OPTIONS,
     RAW_COUNT,
     RAW_SECONDS,
+    ROW,
     SECONDS,
     SHAPE,
     canonical,
 )
-from ledger.errors import CannotPrice, Fault, InvalidInput, InvalidPlan
+from ledger.errors import CannotPrice, Fault, InvalidInput, InvalidPlan, UnknownChannel
 from ledger.pricing import PREFERRED, PriceSource, Quote, Terms
 from ledger.requests import Limits, Request
-from ledger.units import MAX_AMOUNT_E8, MAX_SECONDS, Length, parse_moment, parse_seconds
+from ledger.units import (
+    MAX_AMOUNT_E8,
+    MAX_SECONDS,
+    Length,
+    parse_moment,
+    parse_seconds,
+    plain,
+)
 
 __all__ = ["AMOUNTS", "REASON", "Engine", "price_frame"]
 
-AMOUNTS = ("minimum_e8", "expected_e8", "maximum_e8")
+AMOUNTS = ("__minimum_e8", "__expected_e8", "__maximum_e8")
 """Columns that pricing adds, for one job each."""
 
-REASON = "not_priced"
+REASON = "__not_priced"
 """Column that says why a row has no price."""
+
+ADDED = tuple(name.removeprefix("__") for name in (*AMOUNTS, REASON))
+"""What `price_frame` calls them."""
 
 MOST_COMBINATIONS = 100_000
 """Most different combinations of options; real plans have a few dozen."""
@@ -56,6 +67,7 @@ def price_frame(
 
     Raises:
         InvalidPlan: the frame's columns are wrong, or it has one of the four new ones already.
+        UnknownChannel: no model of the frame has the channel.
         InvalidMoment: `at` is not a moment.
         InvalidSeconds: `expected_seconds` is not a length.
 
@@ -65,7 +77,7 @@ def price_frame(
     >>> price_frame(jobs, PriceBook.bundled()).rows()[0]
     ('kling-custom-element', 100000000, 100000000, 100000000, None)
     """
-    if clash := [name for name in (*AMOUNTS, REASON) if name in frame.columns]:
+    if clash := [name for name in ADDED if name in frame.columns]:
         raise InvalidPlan("plan", [Fault(name, "is a column already") for name in clash])
     engine = Engine.at(source, at, channel, expected_seconds)
     jobs = canonical(frame.lazy(), frame.schema, "plan")
@@ -73,15 +85,17 @@ def price_frame(
     priced = jobs.with_columns(**engine.amounts(jobs))
     columns = priced.select(AMOUNTS).collect(engine="streaming")
     reasons = pl.Series(REASON, [None], dtype=pl.String).new_from_index(0, frame.height)
-    if columns["maximum_e8"].null_count():
-        rows = priced.with_row_index("__row").filter(pl.col("maximum_e8").is_null())
+    if columns[AMOUNTS[2]].null_count():
+        rows = priced.with_row_index(ROW).filter(pl.col(AMOUNTS[2]).is_null())
         left = engine.settle(rows.collect(engine="streaming"))
-        places = left["__row"]
+        engine.check_channel()
+        places = left[ROW]
         columns = columns.with_columns(
             columns[name].scatter(places, left[name]) for name in AMOUNTS
         )
         reasons = reasons.scatter(places, left[REASON])
-    return frame.hstack([*columns.get_columns(), reasons])
+    series = [*columns.get_columns(), reasons]
+    return frame.hstack([each.alias(name) for each, name in zip(series, ADDED, strict=True)])
 
 
 class _Combination(NamedTuple):
@@ -142,7 +156,9 @@ class Engine:
     guess: Decimal | None
     combinations: dict[Key, _Combination] = field(default_factory=dict)
     assumed: dict[Key, tuple[str, ...]] = field(default_factory=dict)
+    assumed_length: dict[Key, str] = field(default_factory=dict)
     assumed_rows: dict[str, int] = field(default_factory=dict)
+    no_channel: UnknownChannel | None = None
 
     @classmethod
     def at(
@@ -159,19 +175,24 @@ class Engine:
 
     def amounts(self, jobs: pl.LazyFrame) -> dict[str, pl.Expr]:
         """Expressions for the three amounts of a job; null where `settle` must be asked."""
-        counted = jobs.group_by(OPTIONS).len().collect(engine="streaming")
+        no_length = pl.col(RAW_SECONDS).is_null().sum()
+        counted = jobs.group_by(OPTIONS).agg(pl.len(), no_length).collect(engine="streaming")
         if counted.height > MOST_COMBINATIONS:
             problem = f"have {counted.height} different combinations of values; is this a plan?"
             raise InvalidPlan("plan", [Fault(", ".join(OPTIONS), problem)])
         if counted.height == 0:
             return dict.fromkeys(AMOUNTS, pl.lit(None, dtype=pl.Int64))
-        keys = sorted({row[:-1] for row in counted.iter_rows()}, key=str)
-        for *options, rows in counted.iter_rows():
+        keys = sorted({row[:-2] for row in counted.iter_rows()}, key=str)
+        for *options, rows, rows_without_length in counted.iter_rows():
             key = tuple(options)
             if key not in self.combinations:
                 self.combinations[key] = self._resolve(key)
-            for text in self.assumed.get(key, ()):
-                self.assumed_rows[text] = self.assumed_rows.get(text, 0) + rows
+            assumed = dict.fromkeys(self.assumed.get(key, ()), rows)
+            if key in self.assumed_length:
+                assumed[self.assumed_length[key]] = rows_without_length
+            for text, concerned in assumed.items():
+                if concerned:
+                    self.assumed_rows[text] = self.assumed_rows.get(text, 0) + concerned
         return self._expressions(keys)
 
     def settle(self, left: pl.DataFrame) -> pl.DataFrame:
@@ -183,6 +204,8 @@ class Engine:
             found = answers.get(row)
             if found is None:
                 found = answers[row] = self._answer(row)
+            if found[3] is not None:
+                self._assumes_nothing(row[: len(OPTIONS)], seconds=row[len(OPTIONS)])
             rows.append(found)
         columns = [
             pl.Series(name, [row[place] for row in rows], dtype=pl.Int64)
@@ -191,11 +214,25 @@ class Engine:
         reason = pl.Series(REASON, [row[3] for row in rows], dtype=pl.String)
         return left.with_columns(*columns, reason)
 
+    def _assumes_nothing(self, key: Key, *, seconds: Any) -> None:
+        """Take a row without a price back out of the assumptions it was counted in."""
+        texts = list(self.assumed.get(key, ()))
+        if seconds is None and key in self.assumed_length:
+            texts.append(self.assumed_length[key])
+        for text in texts:
+            self.assumed_rows[text] -= 1
+
+    def check_channel(self) -> None:
+        """Refuse a channel that no model of the plan has: it is a slip, not a missing price."""
+        if self.no_channel is not None and not self.assumed:
+            raise self.no_channel
+
     def notes(self) -> tuple[str, ...]:
         """Assumptions, with the number of rows they concern."""
         return tuple(
             f"{rows} {'row' if rows == 1 else 'rows'}: {text}"
             for text, rows in sorted(self.assumed_rows.items())
+            if rows
         )
 
     def _resolve(self, key: Key) -> _Combination:
@@ -204,8 +241,13 @@ class Engine:
             job = self._job(key, None)
             terms = self.source.terms(job, at=self.moment, channel=self.channel)
         except (CannotPrice, InvalidInput) as error:
+            if isinstance(error, UnknownChannel):
+                self.no_channel = error
             return _NOTHING._replace(reason=_brief(error))
         self.assumed[key] = terms.assumed
+        if job.length_field == "duration" and terms.default_seconds is not None:
+            shown = plain(terms.default_seconds)
+            self.assumed_length[key] = f"no duration given: the provider takes {shown} s"
         try:
             quote = self._quote(job)
             amounts = _amounts(quote)
@@ -251,7 +293,7 @@ class Engine:
         if any(item.whole for item in known):
             loose = column((not item.whole for item in known), pl.Boolean)
             settled &= loose | (seconds == seconds.floor())
-        steps = _rounded(seconds, known, column).cast(pl.Int64)
+        steps = _rounded(seconds, known, column).cast(pl.Int64, strict=False)
         steps = pl.max_horizontal(
             pl.min_horizontal(steps, column((item.most_steps for item in known), pl.Int64)),
             column((item.fewest_steps for item in known), pl.Int64),
@@ -329,8 +371,8 @@ def _compiled(job: Request, terms: Terms, limits: Limits | None) -> _Combination
     return _Combination(
         reason=None,
         without_length=None,
-        # A length of zero is refused; the smallest positive float stands for "more than zero".
-        least=least or 5e-324,
+        # The scalar function refuses what is shorter than 10^-30 seconds.
+        least=max(least, 1e-30),
         most=most,
         whole=whole,
         rounding=_ROUNDINGS[terms.quantity_rounding],
@@ -374,9 +416,14 @@ def _position(name: str, values: Sequence[str | None]) -> pl.Expr:
 
 def _code_by_text(keys: Sequence[Key]) -> pl.Expr:
     """The same for a plan with very many combinations, most of them surely wrong."""
-    texts = ["\x1f".join("\x00" if part is None else part for part in key) for key in keys]
-    columns = [pl.col(name).cast(pl.String).fill_null("\x00") for name in OPTIONS]
-    return pl.concat_str(columns, separator="\x1f").replace_strict(
+    # With its length in front, no text can be taken for another one, nor for a missing one.
+    texts = ["".join("-" if p is None else f"{len(p.encode())}:{p}" for p in key) for key in keys]
+    columns = []
+    for name in OPTIONS:
+        text = pl.col(name).cast(pl.String)
+        tagged = pl.concat_str([text.str.len_bytes().cast(pl.String), pl.lit(":"), text])
+        columns.append(tagged.fill_null("-"))
+    return pl.concat_str(columns).replace_strict(
         pl.Series(texts, dtype=pl.String),
         pl.Series(range(len(texts)), dtype=pl.UInt32),
         return_dtype=pl.UInt32,

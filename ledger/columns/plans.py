@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from decimal import Decimal
 from difflib import get_close_matches
 from itertools import chain, islice
 from pathlib import Path
@@ -14,12 +15,14 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from ledger.errors import Fault, InvalidPlan
+from ledger.units import plain
 
 __all__ = [
     "COUNT",
     "OPTIONS",
     "RAW_COUNT",
     "RAW_SECONDS",
+    "ROW",
     "SECONDS",
     "SHAPE",
     "Plan",
@@ -41,14 +44,27 @@ ALIASES = {
 }
 """Other headers for the same columns."""
 
+OTHER_WORDS = {
+    **dict.fromkeys(("sec", "secs", "second", "length", "duration_seconds"), "seconds"),
+    **dict.fromkeys(("resolution", "tier"), "quality"),
+    **dict.fromkeys(("qty", "quantity"), "count"),
+}
+"""Headers that people use for the known columns; asked about, not guessed."""
+
 KNOWN = (*OPTIONS, "seconds", "count")
 """Columns of a plan; every other column is a label."""
 
 SECONDS, COUNT = "seconds", "count"
 """The length and the number of jobs, as numbers; null where they are not simply that."""
 
-SHAPE, EXTRA = "__shape", "__extra"
-"""Why a row of a CSV file does not fit the header, and the cell it has too many."""
+ROW, SHAPE = "__row", "__shape"
+"""Number of a row, from 1, and why it does not fit the header; for CSV files."""
+
+EXTRA = ("__extra1", "__extra2", "__extra3", "__extra4")
+"""Cells a row of a CSV file has too many."""
+
+INTERNAL = (ROW, *EXTRA)
+"""Columns that a reader adds."""
 
 RAW_SECONDS, RAW_COUNT = "__seconds", "__count"
 """The same as they were written; null where nothing was."""
@@ -63,7 +79,7 @@ MOST_COUNT = 1_000_000_000
 """Most jobs one row may stand for."""
 
 _PLAIN_SECONDS = r"^[0-9]{1,20}(\.[0-9]{1,20})?$"
-_PLAIN_COUNT = r"^[0-9]{1,10}$"
+_PLAIN_COUNT = r"^[0-9]{1,10}(\.0{1,9})?$"
 
 
 class Opened(NamedTuple):
@@ -93,13 +109,17 @@ def open_plan(plan: Plan, model: str | None = None) -> Opened:
         where, frames = str(plan), _open(Path(plan))
         has_header = Path(plan).suffix.lower() not in JSON_ENDINGS
     else:
+        if not isinstance(plan, (pl.DataFrame, pl.LazyFrame)):
+            raise InvalidPlan("plan", [Fault("", "must be a file or a polars data frame")])
         where, frames, has_header = "plan", iter([plan.lazy()]), True
     columns = list(OPTIONS)
+    first: pl.LazyFrame | None = None
 
     def checked(frame: pl.LazyFrame) -> pl.LazyFrame:
         schema = frame.collect_schema()
-        rows = canonical(frame, schema, where, model)
-        names = (name for name in _names(schema) if name not in KNOWN and name != EXTRA)
+        # Of JSON lines, only the first part must show that there are models at all.
+        rows = canonical(frame, schema, where, model, must_have_model=frame is first)
+        names = (name for name in _names(schema) if name not in (*KNOWN, *INTERNAL))
         columns.extend(name for name in names if name not in columns)
         return rows
 
@@ -124,14 +144,19 @@ def readable(where: str) -> Iterator[None]:
 
 
 def canonical(
-    frame: pl.LazyFrame, schema: pl.Schema, where: str, model: str | None = None
+    frame: pl.LazyFrame,
+    schema: pl.Schema,
+    where: str,
+    model: str | None = None,
+    *,
+    must_have_model: bool = True,
 ) -> pl.LazyFrame:
     """Known columns under one name each and of a workable type; labels as they are.
 
     Raises:
         InvalidPlan: a column is missing, double, misspelt or of an unusable type.
     """
-    _check_header([name.strip() for name in schema if name != EXTRA], where)
+    _check_header([name.strip() for name in schema if name not in INTERNAL], where)
     names = dict(zip(schema, _names(schema), strict=True))
     kinds = dict(zip(names.values(), schema.dtypes(), strict=True))
     found = [
@@ -139,14 +164,17 @@ def canonical(
         for name, kind in kinds.items()
         if kind.is_nested() or kind in (pl.Binary, pl.Object)
     ]
-    if "model" not in kinds and model is None:
+    if "model" not in kinds and model is None and must_have_model:
         problem = "is missing; name the model in each row, or once for the whole plan"
         found.append(Fault("model", problem))
+    if "model" in kinds and model is not None:
+        found.append(Fault("model", "stands in the plan already; name it there or here"))
     if found:
         raise InvalidPlan(where, found)
     lazy = frame.rename({old: new for old, new in names.items() if old != new})
-    labels = [name for name in kinds if name not in KNOWN and name != EXTRA]
+    labels = [name for name in kinds if name not in (*KNOWN, *INTERNAL)]
     return lazy.select(
+        *([ROW] if ROW in kinds else []),
         _shape(list(kinds)),
         *(_option(name, kinds.get(name), model) for name in OPTIONS),
         *_seconds(kinds.get(SECONDS), where),
@@ -160,10 +188,10 @@ def _names(schema: pl.Schema) -> list[str]:
 
 
 def _shape(columns: Sequence[str]) -> pl.Expr:
-    if EXTRA not in columns:
+    if EXTRA[0] not in columns:
         return pl.lit(None, dtype=pl.String).alias(SHAPE)
     problem = pl.lit("the row has more cells than the header")
-    return _only(pl.col(EXTRA).is_not_null(), problem).alias(SHAPE)
+    return _only(pl.any_horizontal(pl.col(EXTRA).is_not_null()), problem).alias(SHAPE)
 
 
 def _option(name: str, kind: pl.DataType | None, model: str | None) -> pl.Expr:
@@ -177,9 +205,10 @@ def _option(name: str, kind: pl.DataType | None, model: str | None) -> pl.Expr:
 def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
     """The length as it was written, and as Float64 where that decides the rounding exactly.
 
-    Reading a decimal as the nearest Float64 never carries it past a whole or half second, but may
-    put it there. So a Float64 decides, unless it is a whole or half second and was written with
-    more than 15 digits. Such lengths, and odd ones, are null here and left to the scalar function.
+    Reading a decimal as the nearest Float64 never carries it past a half second or a published
+    limit, which have six decimals at most, but may put it there. So a Float64 decides, unless it
+    is such a number and was written with more than 15 digits. Such lengths, and odd ones, are null
+    here and left to the scalar function.
     """
     column = pl.col(SECONDS)
     written: pl.Expr
@@ -188,20 +217,31 @@ def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
         nothing = pl.lit(None, dtype=pl.String)
         return nothing.alias(RAW_SECONDS), nothing.cast(pl.Float64).alias(SECONDS)
     if kind == pl.String:
-        plain = _only(column.str.contains(_PLAIN_SECONDS), column)
-        read = plain.cast(pl.Float64, strict=False)
-        at_edge = (column.str.len_bytes() > 15) & (2 * read == (2 * read).floor())
+        digits = _only(column.str.contains(_PLAIN_SECONDS), column)
+        read = digits.cast(pl.Float64, strict=False)
+        at_edge = (column.str.len_bytes() > 15) & (read == (read * 1e6).round() / 1e6)
         written, number = _written(column), _only(~at_edge, read)
     elif isinstance(kind, pl.Decimal):
         written = column
         number = column.cast(pl.Float64) if kind.scale <= 8 else pl.lit(None, dtype=pl.Float64)
     elif kind == pl.Duration:
-        written, number = column, column.dt.total_nanoseconds() / 1e9
+        written, number = _duration(column, kind)
     elif kind.is_integer() or kind.is_float():
         written, number = column, column.cast(pl.Float64)
     else:
         raise InvalidPlan(where, [Fault(SECONDS, f"is of type {kind}; it must be a number")])
     return written.alias(RAW_SECONDS), number.alias(SECONDS)
+
+
+def _duration(column: pl.Expr, kind: pl.DataType) -> tuple[pl.Expr, pl.Expr]:
+    # In its own unit, because nanoseconds overflow and Python's timedelta has only microseconds.
+    unit = getattr(kind, "time_unit", None) or "us"
+    decimals = {"ns": 9, "us": 6, "ms": 3}[unit]
+    total = column.to_physical()
+    sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
+    whole = (total.abs() // 10**decimals).cast(pl.String)
+    rest = (total.abs() % 10**decimals).cast(pl.String).str.zfill(decimals)
+    return pl.concat_str([sign, whole, pl.lit("."), rest]), total / 10**decimals
 
 
 def _count(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
@@ -216,8 +256,8 @@ def _count(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
         )
     if kind == pl.String:
         written = _written(column)
-        plain = _only(column.str.contains(_PLAIN_COUNT), column)
-        number = plain.cast(pl.Int64, strict=False)
+        digits = _only(column.str.contains(_PLAIN_COUNT), column)
+        number = digits.cast(pl.Float64, strict=False).cast(pl.Int64, strict=False)
     elif kind.is_integer():
         written, number = column, column.cast(pl.Int64, strict=False)
     elif kind.is_float() or isinstance(kind, pl.Decimal):
@@ -253,6 +293,9 @@ def _open(path: Path) -> Iterator[pl.LazyFrame]:
             return iter([pl.scan_parquet(path)])
         case suffix if suffix in JSON_ENDINGS:
             return _read_json_lines(path)
+        case ".json":
+            problem = "is no plan; request bodies are priced by: kling-ledger quote"
+            raise InvalidPlan(where, [Fault("", problem)])
         case suffix:
             problem = f"has the ending {suffix!r}; a plan is .csv, .jsonl or .parquet"
             raise InvalidPlan(where, [Fault("", problem)])
@@ -275,17 +318,24 @@ def _scan_csv(path: Path) -> pl.LazyFrame:
         path,
         has_header=False,
         skip_rows=1,
-        schema=dict.fromkeys([*names, EXTRA], pl.String()),
+        schema=dict.fromkeys([*names, *EXTRA], pl.String()),
+        row_index_name=ROW,
+        row_index_offset=1,
         missing_columns="insert",
         extra_columns="ignore",
         truncate_ragged_lines=True,
     )
-    return lazy.filter(~pl.all_horizontal(pl.all().is_null()))  # blank lines
+    return lazy.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))  # blank lines
 
 
 def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:
     """Objects line by line; numbers are kept as the text they were written in."""
-    decode = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str).decode
+    decode = json.JSONDecoder(
+        parse_float=_Number,
+        parse_int=_Number,
+        parse_constant=str,
+        object_pairs_hook=_json_object,
+    ).decode
     with path.open("rb") as file:
         lines = enumerate(file, start=1)
         while chunk := list(islice(lines, JSON_ROWS)):
@@ -301,20 +351,60 @@ def _json_row(
 ) -> dict[str, str | None]:
     where = f"{path}, line {number}"
     try:
-        row = decode(line.decode("utf-8-sig"))
+        row = decode(line.decode("utf-8-sig").strip())
+    except json.JSONDecodeError as error:
+        problem = f"is not JSON: {error.msg}, column {error.colno}"
+        raise InvalidPlan(where, [Fault("", problem)]) from None
+    except _TwiceError as error:
+        raise InvalidPlan(where, [Fault(str(error), "stands twice in one object")]) from None
     except (ValueError, RecursionError) as error:
         raise InvalidPlan(where, [Fault("", f"is not JSON: {error}")]) from None
     if not isinstance(row, dict):
         raise InvalidPlan(where, [Fault("", "is not an object")])
     labels = row.pop("labels", None)
-    if isinstance(labels, dict):
-        row = labels | row
+    if labels is not None:
+        row |= _json_labels(labels, row, where)
     for name, value in row.items():
-        if isinstance(value, bool):
+        if isinstance(value, _Number):
+            if "e" in value.lower() and ALIASES.get(name, name) in (SECONDS, COUNT):
+                row[name] = value.digits()
+        elif isinstance(value, bool):
             row[name] = "true" if value else "false"
         elif value is not None and not isinstance(value, str):
             raise InvalidPlan(where, [Fault(name, "must be text or a number")])
     return row
+
+
+def _json_labels(labels: Any, row: dict[str, Any], where: str) -> dict[str, Any]:
+    if not isinstance(labels, dict):
+        raise InvalidPlan(where, [Fault("labels", "must be an object")])
+    for name in labels:
+        if name in row or name in KNOWN or name in ALIASES:
+            raise InvalidPlan(where, [Fault(f"labels.{name}", "is the name of a column")])
+    return labels
+
+
+class _Number(str):
+    """A JSON number, as it was written."""
+
+    __slots__ = ()
+
+    def digits(self) -> str:
+        """The same in plain digits, where it can be a length or a count at all."""
+        number = Decimal(self)
+        return plain(number) if -20 < number.adjusted() < 20 else str(self)
+
+
+class _TwiceError(ValueError):
+    """A key that stands twice in one object."""
+
+
+def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+    return found
 
 
 def _check_header(names: Sequence[str], where: str) -> None:
@@ -331,9 +421,20 @@ def _check_header(names: Sequence[str], where: str) -> None:
             found.append(Fault(name, "must not begin with two underscores"))
         elif canonical.index(meant) < position - 1:
             found.append(Fault(name, f"stands twice in the header (as {meant})"))
-        elif meant not in KNOWN:
-            nearest = get_close_matches(name.lower(), [*KNOWN, *ALIASES], n=1, cutoff=0.75)
-            if nearest and ALIASES.get(nearest[0], nearest[0]) not in canonical:
-                found.append(Fault(name, f"is not a known column; did you mean {nearest[0]}?"))
+        elif meant not in KNOWN and (slip := _slip(name, canonical)):
+            problem = f"is not a known column; did you mean {slip}? A label needs another name"
+            found.append(Fault(name, problem))
     if found:
         raise InvalidPlan(where, found)
+
+
+def _slip(name: str, canonical: Sequence[str]) -> str | None:
+    """The known column that this header was surely meant to be, where that one is not there."""
+    lower = name.lower()
+    nearest = [OTHER_WORDS[lower]] if lower in OTHER_WORDS else []
+    if not nearest:
+        known = [item for item in (*KNOWN, *ALIASES) if abs(len(item) - len(lower)) <= 1]
+        nearest = get_close_matches(lower, known, n=1, cutoff=0.75)
+    if not nearest or ALIASES.get(nearest[0], nearest[0]) in canonical:
+        return None
+    return nearest[0]

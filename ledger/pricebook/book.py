@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +27,14 @@ from ledger.errors import (
     UnknownVersion,
 )
 from ledger.pricebook.files import append, bundled_names, read_bundled, read_user_file
-from ledger.pricebook.schema import ByOption, ModelFile, Overlay, OverlayFile, Price
+from ledger.pricebook.schema import (
+    ByOption,
+    ModelFile,
+    Multiplier,
+    Overlay,
+    OverlayFile,
+    Price,
+)
 from ledger.pricing import DEAREST, PREFERRED, Factor, PriceSource, PriceVersion, Terms, Unit
 from ledger.requests import BODIES, Limits, Request, build, read_body
 from ledger.units import (
@@ -41,6 +49,8 @@ from ledger.units import (
 )
 
 __all__ = ["InForce", "PriceBook"]
+
+_Getter = Callable[[object], object]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +89,18 @@ class PriceBook(PriceSource):
         user_group: str | None = None,
         title: str = "",
         description: str = "",
+        origins: Mapping[tuple[str, datetime], str] | None = None,
     ) -> None:
         """Put a book together from files that were read; most callers want `bundled`.
+
+        Prices in `origins` come from a user's own file of that name, and say so in their version.
 
         Raises:
             InvalidPriceFile: an overlay matches no model of the book.
         """
-        self.name = "+".join([name, *(overlay.name for overlay in overlays)])
+        self._origins = dict(origins or {})
+        added = dict.fromkeys(self._origins.values())
+        self.name = "+".join([name, *added, *(overlay.name for overlay in overlays)])
         self.title, self.description = title, description
         self.rates = rates
         self.overlays = tuple(overlays)
@@ -95,17 +110,24 @@ class PriceBook(PriceSource):
         self._aliases = {
             alias: file.model for file in self._files.values() for alias in file.aliases
         }
+        self._timelines: dict[str, tuple[list[datetime], list[InForce]]] = {}
+        self._getters: dict[tuple[str, int], tuple[type[Request], _Getter]] = {}
+        self._terms: dict[tuple[str, int, str, object], Terms] = {}
+        self._check_overlays()
+
+    def _check_overlays(self) -> None:
+        """Refuse overlays that would change nothing, because their author expects that they do."""
         for overlay in self.overlays:
             for number, change in enumerate(overlay.overlay):
-                if not any(fnmatchcase(model, change.model) for model in self._files):
+                matched = [model for model in self._files if fnmatchcase(model, change.model)]
+                if not matched:
                     nearest = get_close_matches(change.model, self._files, n=1)
                     hint = f"; did you mean {nearest[0]}?" if nearest else ""
-                    problem = f"matches no model of {name}: {change.model}{hint}"
+                    problem = f"matches no model of {self._base_name}: {change.model}{hint}"
                     fault = Fault(f"overlay.{number}.model", problem)
                     raise InvalidPriceFile(f"overlay {overlay.name}", [fault])
-        self._timelines: dict[str, tuple[list[datetime], list[InForce]]] = {}
-        self._getters: dict[tuple[str, int], Callable[[object], object]] = {}
-        self._terms: dict[tuple[str, int, str, object], Terms] = {}
+                for model in matched:
+                    self._timeline(model)  # raises where tables do not fit together
 
     @classmethod
     def bundled(
@@ -129,12 +151,15 @@ class PriceBook(PriceSource):
         book, models, rates = read_bundled(name)
         merged = dict(models)
         changes: list[OverlayFile] = []
+        origins: dict[tuple[str, datetime], str] = {}
         for path in overlays:
             file = read_user_file(Path(path))
             if isinstance(file, OverlayFile):
                 changes.append(file)
             else:
                 merged[file.model] = append(merged.get(file.model), file, str(path))
+                stem = re.sub(r"[^A-Za-z0-9._-]", "-", Path(path).stem)
+                origins |= {(file.model, price.effective_from): stem for price in file.price}
         return cls(
             name,
             merged.values(),
@@ -143,6 +168,7 @@ class PriceBook(PriceSource):
             user_group=user_group,
             title=book.title,
             description=book.description,
+            origins=origins,
         )
 
     @staticmethod
@@ -179,8 +205,8 @@ class PriceBook(PriceSource):
         return self._files[self.model(model)]
 
     def limits(self, model: str) -> Limits | None:
-        """The published limits of a model's requests."""
-        file = self._files.get(model)
+        """The published limits of a model's requests; None where the book has none."""
+        file = self._files.get(self._aliases.get(model, model))
         return file.limits if file is not None else None
 
     def kind(self, model: str) -> type[Request]:
@@ -205,10 +231,16 @@ class PriceBook(PriceSource):
           - model_params.element_description: is required
           - model_params.reference_type: is required
         """
+        if not isinstance(body, Mapping):
+            raise InvalidRequest("request", [Fault("", "must be a JSON object")])
         model = body.get("model")
         if not isinstance(model, str):
             raise InvalidRequest("request", [Fault("model", "is required")])
-        return read_body(self.kind(model), body, self.limits(model))
+        if model not in self._files:
+            # The provider knows ids only, so a short name is no model here.
+            raise UnknownModel(model, book=self.name, nearest=[self.model(model)])
+        file = self._files[model]
+        return read_body(self.kind(model), body, file.limits, file.defaults.duration)
 
     def job(
         self,
@@ -247,7 +279,8 @@ class PriceBook(PriceSource):
         fields: dict[str, Any] = {name: value for name, value in options.items() if value}
         if seconds is not None:
             fields |= _length_fields(kind, seconds)
-        return build(kind, {"model": model} | fields, self.limits(model))
+        file = self._files[model]
+        return build(kind, {"model": model} | fields, file.limits, file.defaults.duration)
 
     def timeline(self, model: str) -> Sequence[InForce]:
         """All prices of a model in order of time, with overlays applied.
@@ -292,7 +325,10 @@ class PriceBook(PriceSource):
         else:
             moment = datetime.now(UTC) if at is None else parse_moment(at)
             index = self._index(model, moment)
-        getter = self._getters.get((model, index)) or self._getter(model, index)
+        kind, getter = self._getters.get((model, index)) or self._getter(model, index)
+        if not isinstance(request, kind):
+            problem = f"takes a {kind.__name__}, not a {type(request).__name__}"
+            raise InvalidRequest(f"request for {model}", [Fault("model", problem)])
         key = (model, index, channel, getter(request))
         found = self._terms.get(key)
         if found is None:
@@ -348,17 +384,18 @@ class PriceBook(PriceSource):
                 if change.applies(file.model, start, self.user_group)
             ]
             price = base
-            for _, change in applied:
-                price = _changed(price, change)
-            names = list(dict.fromkeys(name for name, _ in applied))
+            for name, change in applied:
+                price = _changed(price, change, file.model, name)
+            origin = self._origins.get((file.model, base.effective_from))
+            names = [] if origin is None else [origin]
+            names += dict.fromkeys(name for name, _ in applied)
             yield InForce(start, end, price, self._version(file.model, start, price, names))
 
     def _version(
         self, model: str, start: datetime, price: Price, overlays: Sequence[str]
     ) -> PriceVersion:
-        day = start.strftime(
-            "%Y-%m-%d" if start.time() == datetime.min.time() else "%Y-%m-%dT%H%MZ"
-        )
+        midnight = start.time() == datetime.min.time()
+        day = start.strftime("%Y-%m-%d") if midnight else iso(start).replace(":", "")
         id_ = f"{self._base_name}/{model}@{day}{''.join(f'+{name}' for name in overlays)}"
         return PriceVersion(
             id=f"{id_}~{_digest(price)}",
@@ -370,12 +407,12 @@ class PriceBook(PriceSource):
             note=price.note,
         )
 
-    def _getter(self, model: str, index: int) -> Callable[[object], object]:
-        """A function that takes from a request the values of the options the price asks for."""
-        file, price = self._files[model], self._timeline(model)[1][index].price
-        names = [name for name in _options(price) if name in self.kind(file.model).model_fields]
+    def _getter(self, model: str, index: int) -> tuple[type[Request], _Getter]:
+        """The model's kind of request, and what takes from one the options the price asks for."""
+        price, kind = self._timeline(model)[1][index].price, self.kind(model)
+        names = [name for name in _options(price) if name in kind.model_fields]
         getter = attrgetter(*names) if names else _nothing
-        return self._getters.setdefault((model, index), getter)
+        return self._getters.setdefault((model, index), (kind, getter))
 
     def _resolve(self, request: Request, model: str, index: int, channel: str) -> Terms:
         stretch = self._timeline(model)[1][index]
@@ -407,15 +444,17 @@ class PriceBook(PriceSource):
             "default_seconds": None if defaults.duration is None else Decimal(defaults.duration),
             "assumed": tuple(assumed),
         }
-        by_channel = {
-            name: Terms(
-                channel=name,
-                rate=_channel_rate(price, name),
-                factors=_factors(price, name, model, chosen),
-                **shared,
-            )
-            for name in names
-        }
+        by_channel: dict[str, Terms] = {}
+        for name in names:
+            try:
+                factors = _factors(price, name, model, chosen)
+            except UnknownOption:
+                # Another channel need not serve every option; it is then no alternative.
+                if name in (channel, PREFERRED):
+                    raise
+                continue
+            rate = _channel_rate(price, name)
+            by_channel[name] = Terms(channel=name, rate=rate, factors=factors, **shared)
         dearest = max(by_channel.values(), key=lambda terms: terms.unit_price)
         picked = dearest if channel == DEAREST else by_channel[channel]
         if dearest.unit_price == picked.unit_price:
@@ -493,20 +532,49 @@ def _describe(model: str, chosen: Mapping[str, str | None], unit: Unit) -> str:
     return ", ".join(words) or ("one call" if unit == "call" else model)
 
 
-def _changed(price: Price, change: Overlay) -> Price:
+def _changed(price: Price, change: Overlay, model: str, overlay: str) -> Price:
     update: dict[str, Any] = {"source": change.source, "checked": change.checked}
     for name in ("rate", "discount", "smallest_charge"):
         value = getattr(change, name)
         if value is not None:
             update[name] = value
     if change.multiplier is not None:
-        replaced = {table.options: table for table in price.multiplier}
-        update["multiplier"] = tuple(
-            (replaced | {table.options: table for table in change.multiplier}).values()
-        )
+        try:
+            update["multiplier"] = _replaced(
+                price, change.multiplier, exactly=change.model == model
+            )
+        except ValueError as error:
+            fault = Fault(f"{change.model}.multiplier", str(error))
+            raise InvalidPriceFile(f"overlay {overlay}", [fault]) from None
     if change.note is not None:
         update["note"] = change.note
     return price.model_copy(update=update)
+
+
+def _replaced(
+    price: Price, tables: Sequence[Multiplier], *, exactly: bool
+) -> tuple[Multiplier, ...]:
+    """A price's multipliers with those of the same options replaced.
+
+    An overlay for a pattern of models leaves a price alone that has no such table. One for just
+    this model may add a table, but never beside one that shares an option with it: both would
+    multiply.
+    """
+    kept = {frozenset(table.options): table for table in price.multiplier}
+    for table in tables:
+        options = frozenset(table.options)
+        if options not in kept:
+            if shared := [other for other in kept if other & options]:
+                together = ", ".join(sorted(shared[0]))
+                raise ValueError(
+                    f"the price has one table of {together} together; replace that one"
+                )
+            if not exactly:
+                continue
+            if price.unit == "call":
+                raise ValueError("a price per call has no multipliers")
+        kept[options] = table
+    return tuple(kept.values())
 
 
 def _digest(price: Price) -> str:

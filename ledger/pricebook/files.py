@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cache
@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from ledger.errors import Fault, InvalidPriceFile
 from ledger.pricebook.schema import BookFile, ModelFile, OverlayFile, RatesFile
+from ledger.requests import must
 from ledger.units import ExchangeRates
 
 __all__ = ["append", "bundled_names", "read_bundled", "read_user_file"]
@@ -53,7 +54,7 @@ def _validate(schema: type[_Schema], data: Mapping[str, Any], where: str) -> _Sc
         return schema.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)
-        paths = [".".join(str(part) for part in detail["loc"]) for detail in details]
+        paths = [_path(detail["loc"]) for detail in details]
         found = [
             Fault(path, _problem(detail))
             for path, detail in zip(paths, details, strict=True)
@@ -63,13 +64,17 @@ def _validate(schema: type[_Schema], data: Mapping[str, Any], where: str) -> _Sc
         raise InvalidPriceFile(where, found) from None
 
 
+def _path(loc: Iterable[int | str]) -> str:
+    """The path as the writer of the file knows it, without pydantic's tags of alternatives."""
+    return ".".join(str(part) for part in loc if not str(part).startswith("~"))
+
+
 def _problem(detail: Any) -> str:
-    text = str(detail["msg"]).removeprefix("Value error, ")
     if detail["type"] == "extra_forbidden":
         return "is not a key of this table"
     if detail["type"] == "missing":
         return "is required"
-    return text[0].lower() + text[1:]
+    return must(str(detail["msg"]))
 
 
 def read_user_file(path: Path) -> OverlayFile | ModelFile:
@@ -80,9 +85,12 @@ def read_user_file(path: Path) -> OverlayFile | ModelFile:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
-        raise InvalidPriceFile(str(path), [Fault("", str(reason))]) from None
+    except OSError as error:
+        raise InvalidPriceFile(str(path), [Fault("", str(error.strerror))]) from None
+    except UnicodeDecodeError:
+        raise InvalidPriceFile(str(path), [Fault("", "is not UTF-8 text")]) from None
+    except ValueError:
+        raise InvalidPriceFile(str(path), [Fault("", "is not the name of a file")]) from None
     data = _toml(text, str(path))
     if "overlay" in data:
         return _validate(OverlayFile, data, str(path))

@@ -6,16 +6,16 @@ The docstring under each field is its description in the published JSON Schema.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from ledger.pricing import DEAREST, PREFERRED, SettlesOn, Unit
 from ledger.requests import BodyKind, Limits
-from ledger.units import ExactDecimal, ExchangeRate, Rounding
+from ledger.units import EXACT, Day, ExactDecimal, ExchangeRate, Moment, Rounding
 
 __all__ = [
     "BookFile",
@@ -32,7 +32,9 @@ __all__ = [
     "RatesFile",
 ]
 
-_STRICT = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+_STRICT = ConfigDict(
+    frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+)
 
 Rate = Annotated[ExactDecimal, Field(le=1_000_000, decimal_places=8)]
 Multiple = Annotated[ExactDecimal, Field(gt=0, le=1000, decimal_places=6)]
@@ -102,15 +104,31 @@ class ByOption(BaseModel):
     """Seconds by value."""
 
 
+def _is_table(value: object) -> str:
+    return "~table" if isinstance(value, (dict, ByOption)) else "~number"
+
+
+_Longest = Annotated[
+    Annotated[Seconds, Tag("~number")] | Annotated[ByOption, Tag("~table")],
+    Discriminator(_is_table),
+]
+
+
 class QuantityRounding(BaseModel):
     """How a length becomes a billed quantity."""
 
     model_config = _STRICT
 
-    mode: Rounding | Literal["none"]
+    mode: Literal["ceil", "half_up", "floor", "none"]
     """`ceil` rounds up, `half_up` to the nearest with halves up, `none` bills the exact length."""
     step_seconds: Seconds = Decimal(1)
     """The length is rounded to a multiple of this."""
+
+    @model_validator(mode="after")
+    def _a_step_is_for_rounding(self) -> Self:
+        if self.mode == "none" and self.step_seconds != 1:
+            raise ValueError("step_seconds says nothing where the mode is none")
+        return self
 
 
 class ChargeRounding(BaseModel):
@@ -144,11 +162,11 @@ class Price(BaseModel):
 
     model_config = _STRICT
 
-    effective_from: AwareDatetime
+    effective_from: Moment
     """First instant this price applies."""
     source: Text
     """Page or document the figures were read from."""
-    checked: date
+    checked: Day
     """Day someone last compared the figures with the source."""
     unit: Unit
     """What the rate is for: one second, or one call."""
@@ -162,7 +180,7 @@ class Price(BaseModel):
     """How a length becomes a billed quantity."""
     shortest_seconds: Seconds | None = None
     """Shortest billed length."""
-    longest_seconds: Seconds | ByOption | None = None
+    longest_seconds: _Longest | None = None
     """Longest billed length."""
     longest_input_seconds: Seconds | None = None
     """Longest billed part of the reference clip, where `settles_on` is `input_and_output`."""
@@ -186,6 +204,11 @@ class Price(BaseModel):
         for cap in caps:
             if cap is not None and self.shortest_seconds and cap < self.shortest_seconds:
                 raise ValueError("longest_seconds is shorter than shortest_seconds")
+        if self.rounding.mode != "none":
+            step = self.rounding.step_seconds
+            for length in (self.shortest_seconds, *caps):
+                if length is not None and EXACT.remainder(length, step):
+                    raise ValueError("shortest and longest must be multiples of step_seconds")
         names = [channel.name for channel in self.channel]
         if len(set(names)) < len(names) or {PREFERRED, DEAREST} & set(names):
             raise ValueError(f"channel names must differ, and not be {PREFERRED} or {DEAREST}")
@@ -266,11 +289,11 @@ class Overlay(BaseModel):
     """Model id, or a pattern such as `kling-*`."""
     source: Text
     """Where the figure was agreed or read."""
-    checked: date
+    checked: Day
     """Day someone last compared it with the source."""
-    effective_from: AwareDatetime | None = None
+    effective_from: Moment | None = None
     """First instant the change applies; from the first price on, when left out."""
-    effective_until: AwareDatetime | None = None
+    effective_until: Moment | None = None
     """First instant the change no longer applies."""
     user_group: Text | None = None
     """Applies only to this user group of the account; to everybody, when left out."""

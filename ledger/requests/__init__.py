@@ -10,7 +10,7 @@ from ledger.requests.bodies import (
     VideoEdit,
 )
 from ledger.requests.limits import ClipLimits, Limits, callback_problem, faults
-from ledger.requests.reading import BODIES, BodyKind, build, read_body
+from ledger.requests.reading import BODIES, BodyKind, build, must, read_body
 
 __all__ = [
     "BODIES",
@@ -27,5 +27,6 @@ __all__ = [
     "build",
     "callback_problem",
     "faults",
+    "must",
     "read_body",
 ]

@@ -12,9 +12,19 @@ Shapes: docs.evolink.ai, API manual of the Kling and HappyHorse series, read 202
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictInt,
+    StrictStr,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from ledger.errors import InvalidSeconds
@@ -38,9 +48,14 @@ def _seconds(value: Length) -> Decimal:
         raise PydanticCustomError("seconds", "{problem}", {"problem": str(error)}) from None
 
 
-Seconds = Annotated[Decimal, BeforeValidator(_seconds)]
+Seconds = Annotated[Decimal, BeforeValidator(_seconds), PlainSerializer(plain, when_used="json")]
 Url = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+\S*$")]
-_FROZEN = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+_FROZEN = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    use_attribute_docstrings=True,
+    hide_input_in_errors=True,  # prompts and signed addresses are nobody else's business
+)
 
 
 class _Part(BaseModel):
@@ -102,6 +117,14 @@ class ElementVideos(_Part):
     """Shape of the API manual since 2026-08-06."""
     video_url: Url | None = None
     """Shape of the product page."""
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Self:
+        if (self.refer_videos is None) == (self.video_url is None):
+            raise PydanticCustomError(
+                "one_shape", "must have refer_videos or video_url, one of them"
+            )
+        return self
 
 
 class Request(BaseModel):

@@ -7,8 +7,8 @@ found, not only the first.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import date
 from decimal import Decimal
 from functools import cached_property, reduce
 from typing import Annotated, Any
@@ -18,11 +18,13 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from ledger.errors import Fault
 from ledger.requests.bodies import Shot
-from ledger.units import EXACT, ExactDecimal, plain
+from ledger.units import EXACT, Day, ExactDecimal, plain
 
 __all__ = ["ClipLimits", "Limits", "Together", "callback_problem", "faults"]
 
-_FROZEN = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+_FROZEN = ConfigDict(
+    frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
+)
 
 Name = Annotated[str, Field(pattern=r"^[a-z_]+$")]
 Between = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
@@ -71,7 +73,7 @@ class Limits(BaseModel):
 
     source: Annotated[str, Field(min_length=1)]
     """Where the limits were read."""
-    checked: date
+    checked: Day
     """Day someone last compared them with the source."""
     required: tuple[Name, ...] = ()
     """Fields that a complete request must have."""
@@ -114,7 +116,7 @@ class Limits(BaseModel):
         for name, conditions in self.only_with.items():
             add(name, _only_with(conditions))
         add("multi_shot", _shot_type_is_given)
-        add("multi_prompt", _shots(self.characters.get("multi_prompt.prompt")))
+        add("multi_prompt", _shot_prompts(self.characters.get("multi_prompt.prompt")))
         add("callback_url", lambda value, _: callback_problem(value))
         return {name: tuple(found) for name, found in rules.items()}
 
@@ -130,6 +132,7 @@ def faults(
     *,
     complete: bool = False,
     capped: bool = False,
+    default_seconds: int | None = None,
 ) -> list[Fault]:
     """Every breach of the published limits.
 
@@ -140,6 +143,7 @@ def faults(
         complete: whether the request is to be sent, so that required fields must be there.
         capped: whether the price bills an over-long reference clip only up to a longest length;
             then too long a reference is not a fault.
+        default_seconds: length the provider takes where the request names none.
     """
     found: list[Fault] = []
     rules = limits.rules
@@ -155,6 +159,9 @@ def faults(
             problem = rule(value, fields)
             if problem is not None:
                 found.append(Fault(name, problem))
+    if fields.get("multi_prompt") is not None:
+        problem = _shots_problem(fields, default_seconds)
+        found += [Fault("multi_prompt", problem)] if problem else []
     for group in limits.together:
         count = sum(len(fields.get(name) or ()) for name in group.fields)
         if count > group.most:
@@ -225,8 +232,9 @@ def _one_of(allowed: tuple[str, ...]) -> Rule:
     def rule(value: Any, _: Mapping[str, Any]) -> str | None:
         if not isinstance(value, str) or value in allowed:
             return None
-        shown = value if len(value) <= 20 else f"{value[:17]}..."
-        return f"must be {_either(allowed)}, not {shown!r}"
+        # Only what could be a value is repeated; anything else may be private.
+        given = f", not {value!r}" if re.fullmatch(r"[\w .-]{1,20}", value) else ""
+        return f"must be {_either(allowed)}{given}"
 
     return rule
 
@@ -254,23 +262,42 @@ def _shot_type_is_given(value: Any, fields: Mapping[str, Any]) -> str | None:
     return "needs shot_type" if value is True and fields.get("shot_type") is None else None
 
 
-def _shots(most_characters: int | None) -> Rule:
-    def rule(value: Any, fields: Mapping[str, Any]) -> str | None:
-        if not all(isinstance(shot, Shot) for shot in value):
-            return None  # its shape is at fault already
+def _shot_prompts(most_characters: int | None) -> Rule:
+    def rule(value: Any, _: Mapping[str, Any]) -> str | None:
         for number, shot in enumerate(value, start=1):
+            if not isinstance(shot, Shot):
+                return None  # its shape is at fault already
             if most_characters is not None and len(shot.prompt) > most_characters:
                 return (
                     f"the prompt of shot {number} has {len(shot.prompt)} characters;"
                     f" the provider takes at most {most_characters}"
                 )
-        total = fields.get("duration") or fields.get("reference_seconds")
-        length = reduce(EXACT.add, (shot.duration for shot in value), Decimal(0))
-        if not isinstance(total, (int, Decimal)) or length == total:
-            return None
-        return f"the shots last {plain(length)} s together, the video {plain(Decimal(total))} s"
+        return None
 
     return rule
+
+
+def _shots_problem(fields: Mapping[str, Any], default_seconds: int | None) -> str | None:
+    """The shots of a video last as long as the video."""
+    shots = fields.get("multi_prompt")
+    total = fields.get("duration") or fields.get("reference_seconds") or default_seconds
+    if not isinstance(shots, tuple) or not isinstance(total, (int, Decimal)):
+        return None
+    length = reduce(EXACT.add, (shot.duration for shot in shots), Decimal(0))
+    if length == total:
+        return None
+    return f"the shots last {plain(length)} s together, the video {plain(Decimal(total))} s"
+
+
+_HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)+", re.ASCII)
+
+# Names that only exist inside a network, by their last part.
+_LOCAL = frozenset(
+    ("arpa", "home", "internal", "invalid", "lan", "local", "localdomain", "localhost", "test")
+)
+
+# IPv6 ranges that carry an IPv4 address inside, which may be a private one: NAT64 and 6to4.
+_TUNNELS = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("2002::/16"))
 
 
 def callback_problem(address: Any) -> str | None:
@@ -287,23 +314,29 @@ def callback_problem(address: Any) -> str | None:
         return None
     try:
         parts = urlsplit(address)
-        host, _ = (parts.hostname or "").rstrip("."), parts.port
+        host, _ = (parts.hostname or "").removesuffix("."), parts.port
     except ValueError:
         return "is not an address"
     if parts.scheme.lower() != "https":
         return "must begin with https://"
     if not host or any(character.isspace() or character < " " for character in address):
         return "is not an address"
+    if any(character in parts.netloc for character in "%\\"):
+        return "must be on a public host"
+    return None if _is_public(host) else "must be on a public host"
+
+
+def _is_public(host: str) -> bool:
     try:
-        public = ipaddress.ip_address(host).is_global
+        ip = ipaddress.ip_address(host)
     except ValueError:
         # A name. Resolving it would touch the network, so only names that cannot be public are
         # refused, and numbers in disguise: 2130706433, 0x7f.1 and 127.1 all mean 127.0.0.1.
-        last = host.rsplit(".", 1)[-1].lower()
+        last = host.rpartition(".")[2]
         disguised = last.isdigit() or last.startswith("0x")
-        local = last in {"localhost", "local", "internal", "lan", "home", "test", "invalid"}
-        public = "." in host and not disguised and not local
-    return None if public else "must be on a public host"
+        return bool(_HOST.fullmatch(host)) and not disguised and last not in _LOCAL
+    tunnelled = any(ip in network for network in _TUNNELS)
+    return ip.is_global and not ip.is_multicast and not tunnelled
 
 
 def _either(values: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from ledger.requests.bodies import (
 )
 from ledger.requests.limits import Limits, faults
 
-__all__ = ["BODIES", "BodyKind", "build", "read_body"]
+__all__ = ["BODIES", "BodyKind", "build", "must", "read_body"]
 
 BodyKind = Literal[
     "custom_element",
@@ -43,23 +44,33 @@ BODIES: Mapping[str, type[Request]] = {
 """The request class of each kind of body a price file can name."""
 
 
-def read_body(kind: type[Request], body: Mapping[str, Any], limits: Limits | None) -> Request:
+def read_body(
+    kind: type[Request],
+    body: Mapping[str, Any],
+    limits: Limits | None,
+    default_seconds: int | None = None,
+) -> Request:
     """The request that a complete body of the provider's means.
 
     Raises:
         InvalidRequest: with every fault of shape and every breach of the published limits.
     """
     flat, found = _flatten(kind, body)
-    return _validated(kind, flat, limits, found, complete=True)
+    return _validated(kind, flat, limits, found, default_seconds, complete=True)
 
 
-def build(kind: type[Request], fields: Mapping[str, Any], limits: Limits | None) -> Request:
+def build(
+    kind: type[Request],
+    fields: Mapping[str, Any],
+    limits: Limits | None,
+    default_seconds: int | None = None,
+) -> Request:
     """A request from flat attributes, which need not be complete.
 
     Raises:
         InvalidRequest: with every fault of shape and every breach of the published limits.
     """
-    return _validated(kind, fields, limits, [], complete=False)
+    return _validated(kind, fields, limits, [], default_seconds, complete=False)
 
 
 def _validated(
@@ -67,6 +78,7 @@ def _validated(
     flat: Mapping[str, Any],
     limits: Limits | None,
     found: list[Fault],
+    default_seconds: int | None,
     *,
     complete: bool,
 ) -> Request:
@@ -81,7 +93,14 @@ def _validated(
         fields = request.__dict__
     if limits is not None:
         # Whether too long a reference is refused or capped is for the price to say.
-        breaches = faults(limits, fields, flat, complete=complete, capped=True)
+        breaches = faults(
+            limits,
+            fields,
+            flat,
+            complete=complete,
+            capped=True,
+            default_seconds=default_seconds,
+        )
         known = {fault.field for fault in found}
         for breach in breaches:
             field = _path(kind, breach.field, complete=complete)
@@ -131,7 +150,9 @@ def _shape_fault(kind: type[Request], detail: ErrorDetails, *, complete: bool) -
             names = kind.model_fields.keys() - {"expected_seconds"}
             problem = _not_a_field(str(detail["loc"][-1]), names)
         case "literal_error":
-            problem = f"must be {context['expected']}"
+            given = detail["input"]
+            shown = isinstance(given, str) and re.fullmatch(r"[\w .-]{1,20}", given)
+            problem = f"must be {context['expected']}" + (f", not {given!r}" if shown else "")
         case "string_pattern_mismatch":
             problem = "must be an http or https address"
         case "int_type" | "int_from_float" | "int_parsing":
@@ -139,8 +160,21 @@ def _shape_fault(kind: type[Request], detail: ErrorDetails, *, complete: bool) -
         case "seconds":
             problem = str(context["problem"])
         case _:
-            problem = detail["msg"][0].lower() + detail["msg"][1:]
+            problem = must(detail["msg"])
     return Fault(field, problem)
+
+
+def must(message: str) -> str:
+    """A message of pydantic's in our own manner."""
+    message = message.removeprefix("Value error, ")
+    for theirs, ours in (
+        ("Input should be a valid string", "must be text"),
+        ("Input should be a valid ", "must be a valid "),
+        ("Input should ", "must "),
+        ("Decimal input should ", "must "),
+    ):
+        message = message.replace(theirs, ours)
+    return message[0].lower() + message[1:]
 
 
 def _not_a_field(name: str, known: Any) -> str:
