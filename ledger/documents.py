@@ -24,6 +24,7 @@ __all__ = [
     "LineDocument",
     "ModelDocument",
     "ModelsDocument",
+    "NamedQuoteDocument",
     "NotPricedDocument",
     "NotQuotedDocument",
     "PriceDocument",
@@ -104,10 +105,16 @@ class FaultDocument(TypedDict):
     problem: str
 
 
+class NamedQuoteDocument(QuoteDocument):
+    """A priced request, with what the command line calls it: file and place, or clip."""
+
+    name: str
+
+
 class NotQuotedDocument(TypedDict):
     """A request without a price."""
 
-    request: str
+    name: str
     code: str
     message: str
     faults: list[FaultDocument]
@@ -116,7 +123,7 @@ class NotQuotedDocument(TypedDict):
 class QuotesDocument(TypedDict):
     """Data of `kling-ledger/quote/v1`."""
 
-    quotes: list[QuoteDocument]
+    quotes: list[NamedQuoteDocument]
     not_priced: list[NotQuotedDocument]
     total: RangeDocument
 

@@ -123,7 +123,7 @@ def find_clips(paths: Iterable[str | Path]) -> list[Path]:
         elif path.exists():
             found.append(path)
         else:
-            raise InvalidMedia(str(path), [Fault("", "does not exist")])
+            raise InvalidMedia(str(path), [Fault("", "is not a file")])
     return found
 
 

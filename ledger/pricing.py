@@ -610,7 +610,8 @@ class PriceSource(ABC):
             NoPriceInForce: its first price starts later than `at`.
             UnknownChannel: the price has no such channel.
             UnknownOption: the price does not cover an option's value.
-            InvalidRequest: the request breaks a published limit; has every fault.
+            InvalidRequest: the request is of another kind than the model takes, or breaks a
+                published limit; has every fault.
             NeedsLength: nothing bounds the length.
             AmountTooLarge: the amount does not fit a ledger column.
         """
@@ -671,6 +672,7 @@ class PriceSource(ABC):
             UnknownModel: the source has no price for the model.
             UnknownVersion: no price of the model has that version.
             NoPriceInForce: its first price starts later than `at`.
+            InvalidRequest: the request is of another kind than the model takes.
             UnknownChannel: the price has no such channel.
             UnknownOption: the price does not cover an option's value.
             NeedsLength: the price depends on a length that was not given.

@@ -58,18 +58,19 @@ app.command("demo")(demo.demo)
 def main() -> Any:
     """Run the command line; every user's mistake ends in one message and its exit status."""
     try:
-        return app(prog_name="kling-ledger")
+        _run()
     except LedgerError as error:
         _complain(str(error))
         sys.exit(error.exit_status)
     except BrokenPipeError:
-        # The reader (`| head`) has what it wanted. Python would complain again while closing.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader (`| head`) has what it wanted.
+        _forget_stdout()
         sys.exit(0)
     except KeyboardInterrupt:
         _complain("interrupted")
         sys.exit(130)
     except OSError as error:
+        _forget_stdout()
         where = f"{error.filename}: " if error.filename else ""
         _complain(f"{where}{error.strerror or error}")
         sys.exit(1)
@@ -81,6 +82,24 @@ def main() -> Any:
             " Set KLING_LEDGER_DEBUG=1 to see where, and please report it"
         )
         sys.exit(1)
+
+
+def _run() -> None:
+    try:
+        app(prog_name="kling-ledger")
+    except SystemExit as end:
+        if end.code == 130:
+            raise KeyboardInterrupt from None
+        if isinstance(end.__context__, BrokenPipeError):
+            raise BrokenPipeError from None
+        # What is still in the buffer may not fit the disk; that is to be said, too.
+        sys.stdout.flush()
+        raise
+
+
+def _forget_stdout() -> None:
+    """Python would complain again, on its way out, about a stdout that cannot be written."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _complain(message: str) -> None:

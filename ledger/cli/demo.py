@@ -76,6 +76,10 @@ def demo(
 
 
 def _copied(folder: Path, into: Path) -> Path:
+    from ledger.errors import InvalidInput
+
+    if into.exists() and not into.is_dir():
+        raise InvalidInput(f"{into}: is not a folder")
     into.mkdir(parents=True, exist_ok=True)
     for name in ("requests.json", "plan.csv", "dance.mp4"):
         (into / name).write_bytes((folder / name).read_bytes())

@@ -6,7 +6,7 @@ import csv
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Protocol
+from typing import IO, TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
@@ -89,7 +89,7 @@ def estimate(
 
     columns = [name.strip() for item in by or () for name in item.split(",")]
     source = open_book(book, prices, group)
-    with _rejects(not_priced) as reject, ProgressBar(f"pricing {plan.name}") as bar:
+    with _rejects(not_priced, plan) as reject, ProgressBar(f"pricing {plan.name}") as bar:
         result = price_plan(
             plan,
             source,
@@ -110,15 +110,30 @@ class _Reject(Protocol):
     def __call__(self, rows: Sequence[NotPriced]) -> None: ...
 
 
+def _writable(unfinished: Path, path: Path) -> IO[str]:
+    from ledger.errors import InvalidInput
+
+    try:
+        return unfinished.open("w", encoding="utf-8", newline="")
+    except OSError as error:
+        raise InvalidInput(f"{path}: cannot be written: {error.strerror}") from None
+
+
 @contextmanager
-def _rejects(path: Path | None) -> Iterator[_Reject | None]:
+def _rejects(path: Path | None, plan: Path) -> Iterator[_Reject | None]:
     """Writes rows without a price as they come; the file appears whole or not at all."""
+    from ledger.errors import InvalidInput
+
     if path is None:
         yield None
         return
+    if path.is_dir() or not path.name or path.name == "..":
+        raise InvalidInput(f"{path}: is a folder; --not-priced takes a file")
+    if path.exists() and plan.exists() and path.samefile(plan):
+        raise InvalidInput(f"{path}: is the plan itself; --not-priced takes another file")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
-        with unfinished.open("w", encoding="utf-8", newline="") as file:
+        with _writable(unfinished, path) as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["row", "reason"])
             yield writer.writerows

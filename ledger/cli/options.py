@@ -83,6 +83,17 @@ ExpectedOption = Annotated[
 
 def open_book(name: str, prices: list[Path] | None, group: str | None = None) -> PriceBook:
     """The price book that the options ask for."""
+    from difflib import get_close_matches
+
+    from ledger.errors import Fault, InvalidPriceFile
     from ledger.pricebook import PriceBook
 
-    return PriceBook.bundled(name, overlays=prices or (), user_group=group)
+    book = PriceBook.bundled(name, overlays=prices or (), user_group=group)
+    groups = {change.user_group for file in book.overlays for change in file.overlay}
+    known = sorted(item for item in groups if item is not None)
+    if group is not None and group not in known:
+        nearest = get_close_matches(group, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        problem = f"no price file names the group {group!r}{hint}"
+        raise InvalidPriceFile("--group", [Fault("", problem)])
+    return book

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from time import monotonic
 from typing import IO, TYPE_CHECKING, Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,10 +25,16 @@ if TYPE_CHECKING:
 __all__ = ["ProgressBar", "complain", "emit_json", "print_csv", "print_table", "print_text", "say"]
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would end with status 1; a reader that has seen enough is no error.
+        raise BrokenPipeError
+
+
 def _console(stream: IO[str]) -> Console:
     # A pipe has no width; a table that is cut to a guessed one would lose digits.
     width = None if stream.isatty() else 10_000
-    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+    return _Console(file=stream, width=width, highlight=False, soft_wrap=False)
 
 
 def say(message: str) -> None:
@@ -90,11 +97,26 @@ def print_table(
         )
     for line in lines:
         table.add_row(*map(Text, line))
-    console.print(table)
+    unbounded = console.options.update(max_width=10_000)
+    if console.measure(table, options=unbounded).minimum <= console.width:
+        console.print(table)
+    else:
+        _print_records(console, header, [*lines, *([footers] if total else [])])
+
+
+def _print_records(console: Console, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+    """One cell a line, for a terminal too narrow for the table: no digit may be cut off."""
+    names = max(len(name) for name in header)
+    for line in lines:
+        cells = [(name, cell) for name, cell in zip(header, line, strict=True) if cell]
+        text = "\n".join(f"{name:<{names}}  {cell}" for name, cell in cells)
+        console.print(Text(text + "\n"), soft_wrap=True)
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else str(value)
+    """Text that cannot move the cursor: a label may hold anything."""
+    text = "" if value is None else str(value)
+    return "".join("�" if category(char) == "Cc" and char != "\n" else char for char in text)
 
 
 def _aligned(cells: Sequence[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +20,7 @@ from ledger.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from ledger.documents import ModelDocument
+    from ledger.documents import ChannelDocument, ModelDocument
     from ledger.pricebook import PriceBook
 
 app = typer.Typer(
@@ -50,28 +51,32 @@ def list_(
     if format_ is Format.JSON:
         _emit(source, moment, current)
         return
-    header = ["model", "unit", "credits", "USD", "since", "checked", "version"]
+    if format_ is Format.CSV:
+        print_csv(
+            [
+                *("model", "unit", "lowest", "highest", "lowest_usd", "highest_usd"),
+                *("credits_per_usd", "effective_from", "source", "checked", "version"),
+            ],
+            [
+                [
+                    item["model"],
+                    item["unit"],
+                    *(row["unit_price"] for row in _extremes(item)),
+                    *(row["usd"] for row in _extremes(item)),
+                    *(item["credits_per_usd"], item["effective_from"], item["source"]),
+                    *(item["checked"], item["version"]),
+                ]
+                for item in current
+            ],
+        )
+        return
+    header = ["model", "unit", "credits", "USD", "since", "checked"]
     rows = [
-        [
-            item["model"],
-            item["unit"],
-            *_span(item),
-            item["effective_from"][:10],
-            item["checked"],
-            item["version"],
-        ]
+        [item["model"], item["unit"], *_span(item), item["effective_from"][:10], item["checked"]]
         for item in current
     ]
-    if format_ is Format.CSV:
-        print_csv(header, rows)
-    else:
-        numbers = ["credits", "USD"]
-        print_table(
-            header[:-1],
-            [row[:-1] for row in rows],
-            title=f"{source.title} ({source.name})",
-            numbers=numbers,
-        )
+    title = f"{source.title} ({source.name}), USD at {_rate(source, moment)}"
+    print_table(header, rows, title=title, numbers=["credits", "USD"])
 
 
 @app.command(epilog="**Example**: `kling-ledger prices show motion-control --on 2026-04-01`")
@@ -217,7 +222,13 @@ def diff(
 def schema(
     name: Annotated[
         str | None,
-        typer.Argument(help="Which one; without it, the names are listed.", show_default=False),
+        typer.Argument(
+            help="Which one; without it, the names are listed.",
+            show_default=False,
+            autocompletion=lambda incomplete: [
+                name for name in _schema_names() if name.startswith(incomplete)
+            ],
+        ),
     ] = None,
 ) -> None:
     """Print a JSON Schema.
@@ -225,21 +236,26 @@ def schema(
     Of the price files, or of what the commands print.
     """
     from difflib import get_close_matches
-    from importlib.resources import files
 
-    folder = files("ledger") / "schemas"
-    suffix = ".v1.json"
-    names = sorted(
-        item.name.removesuffix(suffix) for item in folder.iterdir() if item.name.endswith(suffix)
-    )
+    names = _schema_names()
     if name is None:
         typer.echo("\n".join(names))
     elif name in names:
-        typer.echo((folder / f"{name}{suffix}").read_text(encoding="utf-8"), nl=False)
+        path = files("ledger") / "schemas" / f"{name}{_SCHEMA}"
+        typer.echo(path.read_text(encoding="utf-8"), nl=False)
     else:
         nearest = get_close_matches(name, names, n=1)
         hint = f"did you mean {nearest[0]}?" if nearest else f"known are {', '.join(names)}"
         raise typer.BadParameter(f"no schema {name!r}; {hint}")
+
+
+_SCHEMA = ".v1.json"
+
+
+def _schema_names() -> list[str]:
+    folder = files("ledger") / "schemas"
+    names = (item.name for item in folder.iterdir())
+    return sorted(name.removesuffix(_SCHEMA) for name in names if name.endswith(_SCHEMA))
 
 
 def _rate(source: PriceBook, moment: datetime) -> str:
@@ -282,14 +298,19 @@ def _emit(source: PriceBook, moment: datetime, models: list[ModelDocument]) -> N
     emit_json("prices", data)
 
 
-def _span(item: ModelDocument) -> tuple[str, str]:
-    """The lowest and the highest unit price, in credits and in dollars."""
+def _extremes(item: ModelDocument) -> tuple[ChannelDocument, ChannelDocument]:
+    """The cheapest and the dearest combination of options."""
     from decimal import Decimal
 
+    ordered = sorted(item["prices"], key=lambda row: Decimal(row["unit_price"]))
+    return ordered[0], ordered[-1]
+
+
+def _span(item: ModelDocument) -> tuple[str, str]:
+    """The lowest and the highest unit price, in credits and in dollars."""
     from ledger.cli.output import money
 
-    ordered = sorted(item["prices"], key=lambda row: Decimal(row["unit_price"]))
-    low, high = ordered[0], ordered[-1]
+    low, high = _extremes(item)
     if low["unit_price"] == high["unit_price"]:
         return low["unit_price"], money(low["usd"])
     return (

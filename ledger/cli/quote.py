@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +27,7 @@ from ledger.cli.options import (
 if TYPE_CHECKING:
     from ledger.documents import NotQuotedDocument
     from ledger.errors import LedgerError
+    from ledger.media import Clip
     from ledger.pricebook import PriceBook
     from ledger.pricing import Charge, LineItem, Quote
     from ledger.requests import Request
@@ -124,8 +126,14 @@ def quote(
 
 
 def _is_model(target: str, source: PriceBook) -> bool:
+    from ledger.errors import InvalidInput, UnknownModel
+
     if target in source.models or target in source.aliases:
         return True
+    if not target.strip():
+        raise UnknownModel(target, book=source.name)
+    if Path(target).is_dir():
+        raise InvalidInput(f"{target} is a folder, neither a model nor a file of request bodies")
     endings = {".json", ".jsonl", ".ndjson", ".csv", ".parquet", ".mp4", ".mov", ".webm"}
     if target == "-" or Path(target).suffix.lower() in endings or Path(target).exists():
         return False
@@ -151,29 +159,40 @@ def _jobs(
 
     for path in find_clips(video):
         try:
-            yield str(path), source.job(model, seconds=_measured(source, model, path), **options)
+            yield (
+                str(path),
+                source.job(model, seconds=_measured(source, model, _clip(path)), **options),
+            )
         except LedgerError as error:
             yield str(path), error
 
 
-def _measured(source: PriceBook, model: str, path: Path) -> Any:
+def _measured(source: PriceBook, model: str, clip: Clip) -> Any:
     """The length of a clip that the provider would take for the model.
 
     Raises:
         InvalidMedia: it cannot be read, or breaks the published limits; has every fault.
     """
-    from ledger.cli.output import say
     from ledger.errors import Fault, InvalidMedia
-    from ledger.media import clip_faults, probe
+    from ledger.media import clip_faults
 
-    clip = probe(path)
-    say(str(clip))
+    path = clip.path
     limits = source.limits(model)
     if limits is None or limits.clip is None:
         raise InvalidMedia(str(path), [Fault("", f"{model} takes no reference clip")])
     if found := clip_faults(clip, limits.clip):
         raise InvalidMedia(str(path), found)
     return clip.seconds
+
+
+def _clip(path: Path) -> Clip:
+    """A clip, measured and mentioned."""
+    from ledger.cli.output import say
+    from ledger.media import probe
+
+    clip = probe(path)
+    say(str(clip))
+    return clip
 
 
 def _bodies(
@@ -187,6 +206,11 @@ def _bodies(
     if video and (len(video) > 1 or video[0].is_dir()):
         raise typer.BadParameter("request bodies take one --video, the clip they all refer to")
     length = None if seconds is None else parse_seconds(seconds)
+
+    @cache
+    def clip() -> Clip:
+        return _clip((video or [])[0])
+
     for label, body in bodies:
         try:
             if isinstance(body, LedgerError):
@@ -195,7 +219,7 @@ def _bodies(
                 raise InvalidRequest(label, [Fault("", "is not a JSON object")])
             job = source.parse(body)
             if video:
-                length = _measured(source, job.model, video[0])
+                length = _measured(source, job.model, clip())
             if length is not None and job.length_field == "reference_seconds":
                 job = job.model_copy(update={"reference_seconds": length})
                 job = type(job).model_validate(job.model_dump(exclude_none=True))
@@ -274,13 +298,14 @@ def _print(
     notes = {note: None for _, item in quotes for note in item.notes}
     if format_ is Format.JSON:
         data = {
-            "quotes": [item.document() for _, item in quotes],
+            "quotes": [{"name": label, **item.document()} for label, item in quotes],
             "not_priced": [_failure(label, error) for label, error in failures],
             "total": _total(quotes),
         }
         emit_json("quote", data, notes)
     elif explain and format_ is Format.TABLE:
-        print_text("\n\n".join(item.explain() for _, item in quotes))
+        if quotes:
+            print_text("\n\n".join(item.explain() for _, item in quotes))
     elif format_ is Format.CSV:
         print_csv(_CSV_HEADER, (_csv_row(label, item) for label, item in quotes))
     elif quotes:
@@ -463,7 +488,7 @@ def _total(quotes: list[tuple[str, Quote]]) -> dict[str, str]:
 def _failure(label: str, error: LedgerError) -> NotQuotedDocument:
     faults = getattr(error, "faults", ())
     return {
-        "request": label,
+        "name": label,
         "code": error.code,
         "message": str(error),
         "faults": [{"field": fault.field, "problem": fault.problem} for fault in faults],

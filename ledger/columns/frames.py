@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from math import prod
+from math import inf, prod
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -125,6 +125,8 @@ class _Combination(NamedTuple):
     """Units of 10^-8 credit in one quantum."""
     smallest_e8: int
     """Smallest charge."""
+    longest_seconds: float
+    """Longest billed length; infinite where there is none."""
 
 
 _NOTHING = _Combination(
@@ -140,6 +142,7 @@ _NOTHING = _Combination(
     per=1,
     quantum_e8=1,
     smallest_e8=0,
+    longest_seconds=inf,
 )
 """Settles no length at all."""
 
@@ -176,24 +179,39 @@ class Engine:
     def amounts(self, jobs: pl.LazyFrame) -> dict[str, pl.Expr]:
         """Expressions for the three amounts of a job; null where `settle` must be asked."""
         no_length = pl.col(RAW_SECONDS).is_null().sum()
-        counted = jobs.group_by(OPTIONS).agg(pl.len(), no_length).collect(engine="streaming")
+        longest = pl.col(SECONDS).max().alias("__longest")
+        counted = (
+            jobs.group_by(OPTIONS).agg(pl.len(), no_length, longest).collect(engine="streaming")
+        )
         if counted.height > MOST_COMBINATIONS:
             problem = f"have {counted.height} different combinations of values; is this a plan?"
             raise InvalidPlan("plan", [Fault(", ".join(OPTIONS), problem)])
         if counted.height == 0:
             return dict.fromkeys(AMOUNTS, pl.lit(None, dtype=pl.Int64))
-        keys = sorted({row[:-2] for row in counted.iter_rows()}, key=str)
-        for *options, rows, rows_without_length in counted.iter_rows():
+        keys = sorted({row[:-3] for row in counted.iter_rows()}, key=str)
+        too_long = False
+        for *options, rows, rows_without_length, longest_seconds in counted.iter_rows():
             key = tuple(options)
             if key not in self.combinations:
                 self.combinations[key] = self._resolve(key)
             assumed = dict.fromkeys(self.assumed.get(key, ()), rows)
             if key in self.assumed_length:
                 assumed[self.assumed_length[key]] = rows_without_length
+            too_long |= (longest_seconds or 0) > self.combinations[key].longest_seconds
             for text, concerned in assumed.items():
                 if concerned:
                     self.assumed_rows[text] = self.assumed_rows.get(text, 0) + concerned
+        if too_long:
+            self._count_capped(jobs, keys)
         return self._expressions(keys)
+
+    def _count_capped(self, jobs: pl.LazyFrame, keys: Sequence[Key]) -> None:
+        """Count the rows that are billed only up to the longest clip."""
+        longest = pl.Series([self.combinations[key].longest_seconds for key in keys])
+        capped = pl.col(SECONDS) > pl.lit(longest).gather(_code(keys))
+        rows = jobs.select(capped.sum()).collect(engine="streaming").item()
+        text = "longer than the longest clip: billed up to it, and the provider may refuse them"
+        self.assumed_rows[text] = self.assumed_rows.get(text, 0) + rows
 
     def settle(self, left: pl.DataFrame) -> pl.DataFrame:
         """Rows the expressions left over, priced by the scalar function or with the reason."""
@@ -382,6 +400,7 @@ def _compiled(job: Request, terms: Terms, limits: Limits | None) -> _Combination
         per=per,
         quantum_e8=terms.quantum_e8,
         smallest_e8=terms.smallest_charge_e8,
+        longest_seconds=inf if terms.longest_seconds is None else float(terms.longest_seconds),
     )
 
 

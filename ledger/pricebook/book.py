@@ -395,7 +395,10 @@ class PriceBook(PriceSource):
         self, model: str, start: datetime, price: Price, overlays: Sequence[str]
     ) -> PriceVersion:
         midnight = start.time() == datetime.min.time()
-        day = start.strftime("%Y-%m-%d") if midnight else iso(start).replace(":", "")
+        day = start.strftime("%Y-%m-%d")
+        if not midnight:
+            fraction = f".{start.microsecond:06d}".rstrip("0") if start.microsecond else ""
+            day += f"T{start:%H%M%S}{fraction}Z"
         id_ = f"{self._base_name}/{model}@{day}{''.join(f'+{name}' for name in overlays)}"
         return PriceVersion(
             id=f"{id_}~{_digest(price)}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from itertools import product
 from typing import Any
 
@@ -219,7 +220,8 @@ def _collide(one: Overlay, other: Overlay) -> list[str]:
         for name in figures
         if getattr(one, name) is not None and getattr(other, name) is not None
     ]
-    same_model = one.model == other.model
+    # Two patterns that mean one model without containing each other are not found here.
+    same_model = fnmatchcase(one.model, other.model) or fnmatchcase(other.model, one.model)
     same_group = None in (one.user_group, other.user_group) or one.user_group == other.user_group
     apart = (
         one.effective_until is not None
