@@ -1,0 +1,167 @@
+"""Errors form one documented tree, carry facts, and survive the way between processes."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+import pickle
+import re
+
+import pytest
+
+from ledger import errors
+from ledger.errors import (
+    AmountTooLarge,
+    CannotPrice,
+    Fault,
+    InvalidAmount,
+    InvalidInput,
+    InvalidMedia,
+    InvalidMoment,
+    InvalidPlan,
+    InvalidPriceFile,
+    InvalidRequest,
+    InvalidSeconds,
+    LedgerError,
+    MissingExtra,
+    NeedsLength,
+    NoExchangeRate,
+    NoPriceInForce,
+    UnknownChannel,
+    UnknownModel,
+    UnknownOption,
+    UnknownVersion,
+)
+
+FAULTS = [Fault("prompt", "is too long"), Fault("", "has no model")]
+
+ONE_OF_EACH: list[LedgerError] = [
+    LedgerError("anything"),
+    InvalidInput("unreadable"),
+    InvalidAmount("not an amount"),
+    InvalidSeconds("not a length"),
+    InvalidMoment("not a moment"),
+    InvalidRequest("request", FAULTS),
+    InvalidPriceFile("prices.toml", FAULTS[:1]),
+    InvalidPlan("plan.csv", FAULTS),
+    InvalidMedia("clip.mp4", FAULTS),
+    CannotPrice("no price"),
+    UnknownModel("klingg", book="evolink", nearest=["kling-a", "kling-b"]),
+    UnknownOption("kling", "quality", "8k", known=["720p", "1080p"]),
+    UnknownChannel("kling", "north", known=["preferred"]),
+    UnknownVersion("kling", "v0", known=["v1"]),
+    NoPriceInForce("kling", "2020-01-01", first="2026-03-01"),
+    NoExchangeRate("USD", "2020-01-01"),
+    NeedsLength("kling", "is priced by length"),
+    AmountTooLarge("too large"),
+    MissingExtra("data", "estimating a plan"),
+]
+
+# Exit statuses as the design documents them.
+DOCUMENTED_STATUSES = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 130}
+
+
+def public_errors() -> list[type[LedgerError]]:
+    found = [getattr(errors, name) for name in errors.__all__]
+    return [item for item in found if issubclass(item, LedgerError)]
+
+
+def name_of(error: LedgerError) -> str:
+    return type(error).__name__
+
+
+def test_every_public_error_is_exercised_here() -> None:
+    assert {type(error) for error in ONE_OF_EACH} == set(public_errors())
+
+
+def test_every_code_is_its_class_name_in_snake_case_and_unique() -> None:
+    codes = [kind.code for kind in public_errors()]
+    assert len(set(codes)) == len(codes)
+    for kind in public_errors():
+        assert re.sub(r"(?<!^)(?=[A-Z])", "_", kind.__name__).lower() == kind.code
+
+
+def test_every_error_has_its_own_docstring_and_a_documented_exit_status() -> None:
+    for kind in public_errors():
+        assert "__doc__" in vars(kind), kind
+        assert inspect.getdoc(kind), kind
+        assert kind.exit_status in DOCUMENTED_STATUSES, kind
+
+
+@pytest.mark.parametrize(
+    ("family", "status"), [(InvalidInput, 7), (CannotPrice, 6), (MissingExtra, 2)]
+)
+def test_a_family_shares_one_exit_status(family: type[LedgerError], status: int) -> None:
+    members = [kind for kind in public_errors() if issubclass(kind, family)]
+    assert {kind.exit_status for kind in members} == {status}
+
+
+def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
+    tree = re.findall(r"^    ([│ ]*)(?:[├└]── )?([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE)
+    assert {name for _, name in tree} == {kind.__name__ for kind in public_errors()}
+    parents: dict[str, str] = {}
+    below: list[str] = ["LedgerError"]
+    for indent, name in tree[1:]:
+        depth = len(indent) // 4 + 1
+        parents[name] = below[depth - 1]
+        below[depth:] = [name]
+    for kind in public_errors():
+        if kind is not LedgerError:
+            public_bases = [base for base in kind.__mro__[1:] if base.__name__ in errors.__all__]
+            assert parents[kind.__name__] == public_bases[0].__name__
+
+
+@pytest.mark.parametrize("error", ONE_OF_EACH, ids=name_of)
+def test_an_error_survives_pickling_with_its_facts(error: LedgerError) -> None:
+    found = pickle.loads(pickle.dumps(error))
+    assert type(found) is type(error)
+    assert str(found) == str(error)
+    assert vars(found) == vars(error)
+
+
+@pytest.mark.parametrize("error", ONE_OF_EACH, ids=name_of)
+def test_an_error_can_be_copied_with_its_facts(error: LedgerError) -> None:
+    for found in (copy.copy(error), copy.deepcopy(error)):
+        assert type(found) is type(error)
+        assert str(found) == str(error)
+        assert vars(found) == vars(error)
+
+
+def test_what_is_no_value_is_a_value_error_too() -> None:
+    for kind in (InvalidAmount, InvalidSeconds, InvalidMoment):
+        assert issubclass(kind, ValueError)
+
+
+def test_one_fault_stands_on_the_line_of_its_subject() -> None:
+    assert str(InvalidPriceFile("a.toml", FAULTS[:1])) == "a.toml: prompt: is too long"
+
+
+def test_several_faults_stand_below_each_other_and_are_counted() -> None:
+    error = InvalidRequest("request for kling", iter(FAULTS))
+    assert str(error) == ("request for kling: 2 faults\n  - prompt: is too long\n  - has no model")
+    assert error.faults == tuple(FAULTS)
+    assert error.subject == "request for kling"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ONE_OF_EACH[10], ["klingg", "evolink", "did you mean kling-a or kling-b?"]),
+        (ONE_OF_EACH[11], ["kling", "quality", "'8k'", "720p, 1080p"]),
+        (UnknownOption("kling", "sound", None, known=[]), ["sound is not given", "none"]),
+        (ONE_OF_EACH[12], ["kling", "'north'", "preferred"]),
+        (ONE_OF_EACH[13], ["kling", "v0", "v1"]),
+        (ONE_OF_EACH[14], ["kling", "2020-01-01", "2026-03-01"]),
+        (ONE_OF_EACH[15], ["USD", "2020-01-01"]),
+        (ONE_OF_EACH[18], ["estimating a plan", "kling-ledger[data]"]),
+    ],
+)
+def test_a_message_names_what_was_given_and_what_would_be_right(
+    error: LedgerError, words: list[str]
+) -> None:
+    for word in words:
+        assert word in str(error)
+
+
+def test_an_unknown_model_with_nothing_near_makes_no_suggestion() -> None:
+    assert "did you mean" not in str(UnknownModel("zzz", book="evolink"))
