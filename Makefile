@@ -42,7 +42,7 @@ format: $(VENV)/developing  ## Format the code and sort its imports
 	$(BIN)/ruff format --quiet .
 
 bench: $(VENV)/developing  ## Measure the speed; every benchmark checks its answer first
-	$(BIN)/python -m pytest -n 0 -p no:doctest benchmarks --benchmark-only
+	$(BIN)/python -m pytest -n 0 benchmarks --benchmark-only --benchmark-columns=min,median,max,rounds
 
 docs: $(VENV)/developing  ## Build the documentation into site/, with the generated pages made anew
 	$(BIN)/python docs/generate.py

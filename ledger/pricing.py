@@ -241,14 +241,12 @@ class Terms:
             quantity = self._step_lengths(steps)
             quanta = price * steps if per == 1 else divide(price * steps, per, self.charge_rounding)
         amount_e8 = quanta * self.quantum_e8
-        line = LineItem(self.options, quantity, self.unit, self.unit_price, amount_e8)
-        if amount_e8 < self.smallest_charge_e8:
-            return self._raised(measured_seconds, line)
-        if amount_e8 > MAX_AMOUNT_E8:
+        total_e8 = max(amount_e8, self.smallest_charge_e8)
+        if total_e8 > MAX_AMOUNT_E8:
             raise AmountTooLarge(
-                f"{self.version.model}: {show_credits(amount_e8)} credits do not fit a ledger"
+                f"{self.version.model}: {show_credits(total_e8)} credits do not fit a ledger"
             )
-        return Charge(self, measured_seconds, quantity, (line,), amount_e8)
+        return Charge(self, measured_seconds, quantity, amount_e8, total_e8)
 
     def _billed_steps(self, seconds: Decimal, rounding: Rounding) -> int:
         up, down = seconds.as_integer_ratio()
@@ -269,12 +267,6 @@ class Terms:
         if self.longest_seconds is not None:
             seconds = min(seconds, self.longest_seconds)
         return max(seconds, self.shortest_seconds or seconds)
-
-    def _raised(self, seconds: Decimal | None, line: LineItem) -> Charge:
-        rest_e8 = self.smallest_charge_e8 - line.credits_e8
-        rest = e8_to_credits(rest_e8)
-        raised = LineItem("up to the smallest charge", Decimal(1), "charge", rest, rest_e8)
-        return Charge(self, seconds, line.quantity, (line, raised), self.smallest_charge_e8)
 
     def measured(self, request: Request, output_seconds: Decimal | None) -> Decimal | None:
         """The length that is billed when the generated clip lasts `output_seconds`.
@@ -305,10 +297,21 @@ class Charge(NamedTuple):
     """Length before rounding; None for a price per call."""
     quantity: Decimal
     """Billed units, after rounding and the shortest and longest billed length."""
-    lines: tuple[LineItem, ...]
-    """Line items; their credits add up to the total."""
+    rounded_e8: int
+    """Quantity times unit price, rounded once, in units of 10^-8 credit."""
     credits_e8: int
-    """Total in units of 10^-8 credit."""
+    """Total in units of 10^-8 credit: the same, or the smallest charge if that is more."""
+
+    @property
+    def lines(self) -> tuple[LineItem, ...]:
+        """Line items; their credits add up to the total."""
+        terms = self.terms
+        line = LineItem(terms.options, self.quantity, terms.unit, terms.unit_price, self.rounded_e8)
+        rest_e8 = self.credits_e8 - self.rounded_e8
+        if not rest_e8:
+            return (line,)
+        rest = e8_to_credits(rest_e8)
+        return (line, LineItem("up to the smallest charge", Decimal(1), "charge", rest, rest_e8))
 
     @property
     def credits(self) -> Decimal:

@@ -331,61 +331,74 @@ def _scan_csv(path: Path) -> pl.LazyFrame:
 def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:
     """Objects line by line; numbers are kept as the text they were written in."""
     decode = json.JSONDecoder(
-        parse_float=_Number,
-        parse_int=_Number,
+        parse_float=_json_number,
+        parse_int=_json_number,
         parse_constant=str,
         object_pairs_hook=_json_object,
     ).decode
     with path.open("rb") as file:
         lines = enumerate(file, start=1)
         while chunk := list(islice(lines, JSON_ROWS)):
-            rows = [_json_row(decode, line, number, path) for number, line in chunk if line.strip()]
+            rows = []
+            for number, line in chunk:
+                if text := line.strip():
+                    try:
+                        rows.append(_json_row(decode, text))
+                    except _LineError as error:
+                        raise InvalidPlan(f"{path}, line {number}", [error.fault]) from None
             if rows:
                 names = dict.fromkeys(name for row in rows for name in row)
                 data = {name: [row.get(name) for row in rows] for name in names}
                 yield pl.DataFrame(data, schema=dict.fromkeys(names, pl.String)).lazy()
 
 
-def _json_row(
-    decode: Callable[[str], Any], line: bytes, number: int, path: Path
-) -> dict[str, str | None]:
-    where = f"{path}, line {number}"
+class _LineError(Exception):
+    """What is wrong with one line of a file."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        self.fault = Fault(field, problem)
+        super().__init__(problem)
+
+
+def _json_row(decode: Callable[[str], Any], line: bytes) -> dict[str, str | None]:
     try:
-        row = decode(line.decode("utf-8-sig").strip())
+        row = decode(line.decode("utf-8-sig"))
     except json.JSONDecodeError as error:
-        problem = f"is not JSON: {error.msg}, column {error.colno}"
-        raise InvalidPlan(where, [Fault("", problem)]) from None
-    except _TwiceError as error:
-        raise InvalidPlan(where, [Fault(str(error), "stands twice in one object")]) from None
+        raise _LineError("", f"is not JSON: {error.msg}, column {error.colno}") from None
     except (ValueError, RecursionError) as error:
-        raise InvalidPlan(where, [Fault("", f"is not JSON: {error}")]) from None
+        raise _LineError("", f"is not JSON: {error}") from None
     if not isinstance(row, dict):
-        raise InvalidPlan(where, [Fault("", "is not an object")])
-    labels = row.pop("labels", None)
-    if labels is not None:
-        row |= _json_labels(labels, row, where)
+        raise _LineError("", "is not an object")
+    if (labels := row.pop("labels", None)) is not None:
+        row |= _json_labels(labels, row)
     for name, value in row.items():
-        if isinstance(value, _Number):
-            if "e" in value.lower() and ALIASES.get(name, name) in (SECONDS, COUNT):
-                row[name] = value.digits()
-        elif isinstance(value, bool):
+        kind = type(value)
+        if kind is str or value is None:
+            continue
+        if kind is bool:
             row[name] = "true" if value else "false"
-        elif value is not None and not isinstance(value, str):
-            raise InvalidPlan(where, [Fault(name, "must be text or a number")])
+        elif kind is not _Exponent:
+            raise _LineError(name, "must be text or a number")
+        elif ALIASES.get(name, name) in (SECONDS, COUNT):
+            row[name] = value.digits()
     return row
 
 
-def _json_labels(labels: Any, row: dict[str, Any], where: str) -> dict[str, Any]:
+def _json_labels(labels: Any, row: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(labels, dict):
-        raise InvalidPlan(where, [Fault("labels", "must be an object")])
+        raise _LineError("labels", "must be an object")
     for name in labels:
         if name in row or name in KNOWN or name in ALIASES:
-            raise InvalidPlan(where, [Fault(f"labels.{name}", "is the name of a column")])
+            raise _LineError(f"labels.{name}", "is the name of a column")
     return labels
 
 
-class _Number(str):
-    """A JSON number, as it was written."""
+def _json_number(text: str) -> str:
+    return _Exponent(text) if "e" in text or "E" in text else text
+
+
+class _Exponent(str):
+    """A JSON number with an exponent, as it was written."""
 
     __slots__ = ()
 
@@ -395,15 +408,12 @@ class _Number(str):
         return plain(number) if -20 < number.adjusted() < 20 else str(self)
 
 
-class _TwiceError(ValueError):
-    """A key that stands twice in one object."""
-
-
 def _json_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         names = [name for name, _ in pairs]
-        raise _TwiceError(next(name for name in names if names.count(name) > 1))
+        twice = next(name for name in names if names.count(name) > 1)
+        raise _LineError(twice, "stands twice in one object")
     return found
 
 
