@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ledger.columns.frames import AMOUNTS, REASON, Engine
+from ledger.columns.frames import AMOUNTS, CAPPED, REASON, Engine
 from ledger.columns.plans import (
     ALIASES,
     COUNT,
@@ -238,16 +238,19 @@ class _Tally:
         part = part.with_columns(
             pl.lit(None, dtype=pl.String).alias(name) for name in self.by if name not in known
         )
-        amounts = self.engine.amounts(part)
+        amounts = self.engine.amounts_and_assumptions(part)
         settled = (
             pl.col(AMOUNTS[2]).is_not_null() & pl.col(COUNT).is_not_null() & pl.col(SHAPE).is_null()
         )
         watched = part if progress is None else _watched(part, progress, self.rows)
         jobs = watched.with_columns(**amounts)
-        summed = self._summed(jobs, settled).collect(engine="streaming")
+        capped = pl.col(CAPPED) if CAPPED in amounts else pl.lit(value=False)
+        summed = self._summed(jobs, settled, capped).collect(engine="streaming")
+        if rows := summed["__capped"].sum():
+            self.engine.assume_capped(int(rows))
         first_row = self.rows + 1
         self.rows += int(summed["__rows"].sum())
-        self.sums.append(summed.drop("__rows", "__left"))
+        self.sums.append(summed.drop("__rows", "__left", "__capped"))
         if summed["__left"].sum():
             columns = dict.fromkeys((*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, SHAPE, *self.by))
             numbered = part.with_columns(**amounts)
@@ -261,7 +264,7 @@ class _Tally:
         answered = self.engine.settle(left)
         priced = pl.col(REASON).is_null()
         summed = self._summed(answered.lazy(), priced, leave=False).collect()
-        self.sums.append(summed.drop("__rows", "__left"))
+        self.sums.append(summed.drop("__rows", "__left", "__capped"))
         if len(self.sums) > 32:
             self.sums = [self._merged()]
         without = answered.filter(~priced).select(ROW, REASON)
@@ -272,7 +275,14 @@ class _Tally:
         if rejected and self.on_not_priced is not None:
             self.on_not_priced(rejected)
 
-    def _summed(self, jobs: pl.LazyFrame, priced: pl.Expr, *, leave: bool = True) -> pl.LazyFrame:
+    def _summed(
+        self,
+        jobs: pl.LazyFrame,
+        priced: pl.Expr,
+        capped: pl.Expr | None = None,
+        *,
+        leave: bool = True,
+    ) -> pl.LazyFrame:
         """Sums by group of the priced rows; the others are left, or counted as without a price."""
         wide = pl.col(COUNT).fill_null(1).cast(pl.Int128)
         zero = pl.lit(0, dtype=pl.Int128)
@@ -287,6 +297,7 @@ class _Tally:
             left_out.sum().alias("__left_out"),
             pl.when(ranged).then(wide).otherwise(zero).sum().alias("__ranged"),
             (~priced).sum().alias("__left"),
+            (pl.lit(value=False) if capped is None else capped & priced).sum().alias("__capped"),
             pl.len().cast(pl.Int64).alias("__rows"),
         ]
         if not self.by:

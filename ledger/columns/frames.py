@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -34,13 +34,16 @@ from ledger.units import (
     plain,
 )
 
-__all__ = ["AMOUNTS", "REASON", "Engine", "price_frame"]
+__all__ = ["AMOUNTS", "CAPPED", "REASON", "Engine", "price_frame"]
 
 AMOUNTS = ("__minimum_e8", "__expected_e8", "__maximum_e8")
 """Columns that pricing adds, for one job each."""
 
 REASON = "__not_priced"
 """Column that says why a row has no price."""
+
+CAPPED = "__capped"
+"""Whether a clip is longer than the longest that is billed."""
 
 ADDED = tuple(name.removeprefix("__") for name in (*AMOUNTS, REASON))
 """What `price_frame` calls them."""
@@ -178,40 +181,50 @@ class Engine:
 
     def amounts(self, jobs: pl.LazyFrame) -> dict[str, pl.Expr]:
         """Expressions for the three amounts of a job; null where `settle` must be asked."""
+        distinct = jobs.select(OPTIONS).unique().collect(engine="streaming")
+        return self._expressions(self._resolved(distinct.rows()))
+
+    def amounts_and_assumptions(self, jobs: pl.LazyFrame) -> dict[str, pl.Expr]:
+        """The same, while the rows that rest on an assumption are counted.
+
+        Where there are clips that are billed only in part, the expression `CAPPED` finds them.
+        """
         no_length = pl.col(RAW_SECONDS).is_null().sum()
         longest = pl.col(SECONDS).max().alias("__longest")
-        counted = (
-            jobs.group_by(OPTIONS).agg(pl.len(), no_length, longest).collect(engine="streaming")
-        )
-        if counted.height > MOST_COMBINATIONS:
-            problem = f"have {counted.height} different combinations of values; is this a plan?"
-            raise InvalidPlan("plan", [Fault(", ".join(OPTIONS), problem)])
-        if counted.height == 0:
-            return dict.fromkeys(AMOUNTS, pl.lit(None, dtype=pl.Int64))
-        keys = sorted({row[:-3] for row in counted.iter_rows()}, key=str)
+        counts = jobs.group_by(OPTIONS).agg(pl.len(), no_length, longest)
+        counted = counts.collect(engine="streaming").rows()
+        keys = self._resolved([row[:-3] for row in counted])
         too_long = False
-        for *options, rows, rows_without_length, longest_seconds in counted.iter_rows():
+        for *options, rows, rows_without_length, longest_seconds in counted:
             key = tuple(options)
+            self._assume(dict.fromkeys(self.assumed.get(key, ()), rows))
+            if key in self.assumed_length:
+                self._assume({self.assumed_length[key]: rows_without_length})
+            too_long |= (longest_seconds or 0) > self.combinations[key].longest_seconds
+        expressions = self._expressions(keys)
+        if too_long:
+            caps = pl.Series([self.combinations[key].longest_seconds for key in keys])
+            expressions[CAPPED] = pl.col(SECONDS) > pl.lit(caps).gather(_code(keys))
+        return expressions
+
+    def assume_capped(self, rows: int) -> None:
+        """Count rows that are billed only up to the longest clip."""
+        text = "longer than the longest clip: billed up to it, and the provider may refuse them"
+        self._assume({text: rows})
+
+    def _assume(self, rows_by_text: Mapping[str, int]) -> None:
+        for text, rows in rows_by_text.items():
+            self.assumed_rows[text] = self.assumed_rows.get(text, 0) + rows
+
+    def _resolved(self, keys: Sequence[Key]) -> list[Key]:
+        """The keys in a fixed order, after each of them was resolved."""
+        if len(keys) > MOST_COMBINATIONS:
+            problem = f"have {len(keys)} different combinations of values; is this a plan?"
+            raise InvalidPlan("plan", [Fault(", ".join(OPTIONS), problem)])
+        for key in keys:
             if key not in self.combinations:
                 self.combinations[key] = self._resolve(key)
-            assumed = dict.fromkeys(self.assumed.get(key, ()), rows)
-            if key in self.assumed_length:
-                assumed[self.assumed_length[key]] = rows_without_length
-            too_long |= (longest_seconds or 0) > self.combinations[key].longest_seconds
-            for text, concerned in assumed.items():
-                if concerned:
-                    self.assumed_rows[text] = self.assumed_rows.get(text, 0) + concerned
-        if too_long:
-            self._count_capped(jobs, keys)
-        return self._expressions(keys)
-
-    def _count_capped(self, jobs: pl.LazyFrame, keys: Sequence[Key]) -> None:
-        """Count the rows that are billed only up to the longest clip."""
-        longest = pl.Series([self.combinations[key].longest_seconds for key in keys])
-        capped = pl.col(SECONDS) > pl.lit(longest).gather(_code(keys))
-        rows = jobs.select(capped.sum()).collect(engine="streaming").item()
-        text = "longer than the longest clip: billed up to it, and the provider may refuse them"
-        self.assumed_rows[text] = self.assumed_rows.get(text, 0) + rows
+        return sorted(keys, key=str)
 
     def settle(self, left: pl.DataFrame) -> pl.DataFrame:
         """Rows the expressions left over, priced by the scalar function or with the reason."""
@@ -237,8 +250,8 @@ class Engine:
         texts = list(self.assumed.get(key, ()))
         if seconds is None and key in self.assumed_length:
             texts.append(self.assumed_length[key])
-        for text in texts:
-            self.assumed_rows[text] -= 1
+        if self.assumed_rows:
+            self._assume(dict.fromkeys(texts, -1))
 
     def check_channel(self) -> None:
         """Refuse a channel that no model of the plan has: it is a slip, not a missing price."""
@@ -294,6 +307,8 @@ class Engine:
 
     def _expressions(self, keys: Sequence[Key]) -> dict[str, pl.Expr]:
         """The three amounts of a row, as expressions over the batch's columns."""
+        if not keys:
+            return dict.fromkeys(AMOUNTS, pl.lit(None, dtype=pl.Int64))
         known = [self.combinations[key] for key in keys]
         code = _code(keys)
 
