@@ -1,4 +1,4 @@
-"""What AI video costs: before the job, at the door, and after.
+"""What AI video jobs cost, exactly: quotes, plans, and charges for what was made.
 
 Prices are dated data, amounts are exact, and one function prices everything. The names below
 are the library; they load on first use, so that `import ledger` stays quick.

@@ -134,7 +134,7 @@ class GroupDocument(TypedDict):
     key: dict[str, str | None]
     jobs: int
     not_priced_jobs: int
-    credits: RangeDocument
+    credits: RangeDocument | None
     usd: RangeDocument | None
 
 
@@ -203,8 +203,8 @@ class ModelsDocument(TypedDict):
     book: str
     at: str
     models: list[ModelDocument]
-    credits_per_usd: str
-    rate_effective_from: str
+    credits_per_usd: str | None
+    rate_effective_from: str | None
 
 
 class FindingDocument(TypedDict):

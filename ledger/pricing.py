@@ -232,6 +232,8 @@ class Terms:
             quantity, quanta = Decimal(1), divide(price, per, self.charge_rounding)
         elif measured_seconds is None:
             raise NeedsLength(self.version.model, "is priced by length, and no length is known")
+        elif measured_seconds <= 0:
+            raise InvalidSeconds("a length in seconds must be more than zero")
         elif self.quantity_rounding is None:
             quantity = self._exact_length(measured_seconds)
             up, down = quantity.as_integer_ratio()
@@ -277,7 +279,8 @@ class Terms:
         if self.settles_on == "output" or self.unit == "call":
             return output_seconds
         if self.settles_on == "requested":
-            return _asked(request) or self.default_seconds
+            asked = _asked(request)
+            return self.default_seconds if asked is None else asked
         if output_seconds is None:
             return None
         reference = request.reference_seconds
@@ -329,8 +332,9 @@ class Charge(NamedTuple):
         """What a reader should know about this charge."""
         longest, measured = self.terms.longest_seconds, self.measured_seconds
         if longest is not None and measured is not None and measured > longest:
-            return (f"{plain(measured)} s measured; billed up to {plain(longest)} s",)
-        return ()
+            capped = f"{plain(measured)} s measured; billed up to {plain(longest)} s"
+            return (*self.terms.assumed, capped)
+        return self.terms.assumed
 
     def document(self) -> DearestDocument:
         """The channel and the credits as JSON types."""
@@ -456,6 +460,11 @@ class Quote(NamedTuple):
                     f"{plain(seconds)} s is longer than the longest clip: billed up to"
                     f" {plain(longest)} s, and the provider may refuse the reference"
                 )
+        billed, reference = terms.longest_input_seconds, request.reference_seconds
+        if billed is not None and reference is not None and reference > billed:
+            notes.append(f"only the first {plain(billed)} s of the reference count")
+        if request.expected_seconds is not None and self.length_known:
+            notes.append("expected_seconds counts only while the length is unknown")
         if self.exchange_rate is None:
             notes.append("no exchange rate was in force: no dollars are shown")
         if (dearest := self.dearest) is not None:
@@ -624,13 +633,15 @@ class PriceSource(ABC):
         if terms.unit == "call":
             only = terms.bill(None)
             return Quote(request, terms, only, only, only, moment, self.rates)
-        length = _asked(request) or terms.default_seconds
+        length = _asked(request)
+        if length is None:
+            length = terms.default_seconds
         if length is not None:
             if terms.settles_on == "input_and_output":
                 length = terms.measured(request, _capped(length, terms.longest_input_seconds))
             only = terms.bill(length)
             return Quote(request, terms, only, only, only, moment, self.rates)
-        low, high = terms.shortest_seconds, terms.longest_seconds
+        low, high = self._shortest(request.model, terms), terms.longest_seconds
         if high is None:
             raise NeedsLength(terms.version.model, "has no longest length; give reference_seconds")
         guess = request.expected_seconds
@@ -641,8 +652,8 @@ class PriceSource(ABC):
         return Quote(
             request,
             terms,
-            terms.bill(low or terms.step_seconds),
-            terms.bill(high if guess is None else min(guess, high)),
+            terms.bill(low),
+            terms.bill(high if guess is None else max(low, min(guess, high))),
             terms.bill(high),
             moment,
             self.rates,
@@ -666,7 +677,8 @@ class PriceSource(ABC):
             seconds: generated length; not needed where the price is per call or settles on the
                 length asked for.
             at: the moment whose price is taken; now, if None.
-            version: take exactly this version of the price instead, as a hold was quoted with.
+            version: take exactly this version of the price instead, as a hold was quoted with;
+                `at` is then not looked at.
             channel: `preferred`, `dearest`, or the name of an upstream channel.
 
         Raises:
@@ -685,10 +697,18 @@ class PriceSource(ABC):
         terms = self.terms(request, at=at, version=version, channel=channel)
         return terms.bill(terms.measured(request, output))
 
+    def _shortest(self, model: str, terms: Terms) -> Decimal:
+        """The shortest clip there can be: billed, or handed in, whichever is longer."""
+        limits = self.limits(model)
+        clip = None if limits is None else limits.clip
+        handed_in = None if clip is None else clip.shortest_seconds
+        both = (terms.step_seconds, terms.shortest_seconds, handed_in)
+        return max(length for length in both if length is not None)
+
     def _admit(self, request: Request, terms: Terms) -> None:
         limits = self.limits(request.model)
         if limits is not None:
-            capped = terms.longest_seconds is not None or terms.longest_input_seconds is not None
+            capped = terms.longest_seconds is not None and terms.settles_on == "output"
             given = request.model_fields_set
             seconds = terms.default_seconds
             found = faults(
@@ -740,6 +760,8 @@ def _credits(amount_e8: int) -> str:
 
 
 def _length_rule(terms: Terms) -> str:
+    if terms.settles_on == "requested":
+        return "billed by the length asked for"
     how = {"ceil": "rounded up", "half_up": "rounded to the nearest", "floor": "rounded down"}
     step = "second" if terms.step_seconds == 1 else f"{plain(terms.step_seconds)} s"
     parts = [

@@ -183,7 +183,7 @@ def test_checking_finds_overlays_that_collide(tmp_path: Path) -> None:
     done = call("prices", "check", one, two, *TODAY, "--format", "csv", cwd=tmp_path)
     assert done.status == 6
     assert [(row["kind"], row["where"]) for row in done.rows] == [
-        ("overlapping", "deal, overlay 1")
+        ("overlapping", "deal, overlay.0")
     ]
     assert "set again by other, overlay 1, which wins" in done.rows[0]["problem"]
 

@@ -423,6 +423,7 @@ def test_a_users_model_priced_before_the_first_dollar_rate_can_still_be_shown(wr
 
 def test_a_users_file_appends_a_price_and_the_old_one_stands(write: Write) -> None:
     text = price(model="kling-v3-text-to-video", start="2026-12-01T00:00:00Z")
+    text += '[[price.multiplier]]\noptions = ["quality"]\ntable = { "720p" = 1 }\n'
     book = PriceBook.bundled(overlays=[write(text.replace('body = "text_to_video"\n', ""))])
     before = datetime(2026, 12, 1, tzinfo=UTC) - timedelta(microseconds=1)
     assert book.quote(TEXT, at=before).maximum == 27  # 5 × 5.4
@@ -430,6 +431,38 @@ def test_a_users_file_appends_a_price_and_the_old_one_stands(write: Write) -> No
     assert book.limits("kling-v3-text-to-video") is not None
     old = PriceBook.bundled().quote(TEXT, at=before)
     assert book.quote(TEXT, at=before).terms.version.id == old.terms.version.id
+
+
+def test_a_block_that_forgets_its_multipliers_is_refused(write: Write) -> None:
+    # It would price 1080p and 4k like 720p.
+    text = price(model="kling-v3-text-to-video", start="2026-12-01T00:00:00Z")
+    found = refused(write(text.replace('body = "text_to_video"\n', "")))
+    assert found == {
+        "price.0.multiplier": "is missing for quality (720p, 1080p, 4k); a block inherits nothing"
+    }
+
+
+def test_defaults_of_a_known_model_cannot_be_changed(write: Write) -> None:
+    text = 'defaults = { quality = "1080p" }\n' + price(model="kling-v3-text-to-video")
+    assert refused(write(text)) == {"defaults": "of a known model cannot be changed"}
+
+
+def test_a_version_can_be_charged_after_an_overlay_was_added(write: Write) -> None:
+    old = PriceBook.bundled().quote(TEXT, at="2026-11-01")
+    change = overlay("rate = 1", model="kling-v3-text-to-video")
+    book = PriceBook.bundled(overlays=[write(change)])
+    assert book.quote(TEXT, at="2026-11-01").maximum != old.maximum
+    again = book.charge(TEXT, version=old.terms.version.id)
+    assert again.credits == old.maximum
+
+
+def test_a_version_cut_by_an_overlay_that_is_gone_has_the_same_figures(write: Write) -> None:
+    change = overlay(
+        "rate = 1\neffective_until = 2026-06-01T00:00:00Z", model="kling-v3-text-to-video"
+    )
+    cut = PriceBook.bundled(overlays=[write(change)]).quote(TEXT, at="2026-11-01")
+    assert "@2026-06-01~" in cut.terms.version.id
+    assert PriceBook.bundled().charge(TEXT, version=cut.terms.version.id).credits == cut.maximum
 
 
 CHANNELS = price() + (

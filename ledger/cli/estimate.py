@@ -214,6 +214,9 @@ def _figures(result: Estimate, group: Group, *, exact: bool = False) -> list[str
     from ledger.units import plain, show_credits
 
     rate = result.exchange_rate
+    if not group.has_price:
+        empty = [""] * 4
+        return [str(group.jobs), *empty, str(group.not_priced_jobs), *([""] if exact else [])]
     usd = None if rate is None else rate.convert(group.maximum_e8)
     return [
         str(group.jobs),

@@ -22,6 +22,7 @@ from ledger.cli.options import (
 if TYPE_CHECKING:
     from ledger.documents import ChannelDocument, ModelDocument
     from ledger.pricebook import PriceBook
+    from ledger.units import ExchangeRate
 
 app = typer.Typer(
     help="Look at the dated prices everything rests on.",
@@ -44,10 +45,12 @@ def list_(
     format_: FormatOption = Format.TABLE,
 ) -> None:
     """List the models and their prices in force."""
-    from ledger.cli.output import print_csv, print_table
+    from ledger.cli.output import print_csv, print_table, say
 
     source, moment = open_book(book, prices, group), _moment(on)
     current = [item for model in source.models if (item := _current(source, model, moment))]
+    if missing := len(source.models) - len(current):
+        say(f"{missing} of {len(source.models)} models have no price yet on {moment:%Y-%m-%d}")
     if format_ is Format.JSON:
         _emit(source, moment, current)
         return
@@ -258,10 +261,21 @@ def _schema_names() -> list[str]:
     return sorted(name.removesuffix(_SCHEMA) for name in names if name.endswith(_SCHEMA))
 
 
+def _dollar_rate(source: PriceBook, moment: datetime) -> ExchangeRate | None:
+    from ledger.errors import NoExchangeRate
+
+    try:
+        return source.rates.at(moment)
+    except NoExchangeRate:
+        return None
+
+
 def _rate(source: PriceBook, moment: datetime) -> str:
     from ledger.units import plain
 
-    rate = source.rates.at(moment)
+    rate = _dollar_rate(source, moment)
+    if rate is None:
+        return "no rate in force"
     return f"{plain(rate.credits_per_unit)} credits from {rate.effective_from:%Y-%m-%d}"
 
 
@@ -287,13 +301,13 @@ def _emit(source: PriceBook, moment: datetime, models: list[ModelDocument]) -> N
     from ledger.cli.output import emit_json
     from ledger.units import iso, plain
 
-    rate = source.rates.at(moment)
+    rate = _dollar_rate(source, moment)
     data = {
         "book": source.name,
         "at": iso(moment),
         "models": models,
-        "credits_per_usd": plain(rate.credits_per_unit),
-        "rate_effective_from": iso(rate.effective_from),
+        "credits_per_usd": None if rate is None else plain(rate.credits_per_unit),
+        "rate_effective_from": None if rate is None else iso(rate.effective_from),
     }
     emit_json("prices", data)
 

@@ -117,7 +117,10 @@ def quote(
                 raise job
             guessed = {} if guess is None else {"expected_seconds": guess}
             request = job.model_copy(update=guessed)
-            quotes.append((label, source.quote(request, at=moment, channel=channel)))
+            quoted = source.quote(request, at=moment, channel=channel)
+            if video:
+                _check_fits(label, quoted)
+            quotes.append((label, quoted))
         except LedgerError as error:
             failures.append((label, error))
     _print(quotes, failures, format_, explain=explain)
@@ -157,7 +160,7 @@ def _jobs(
         return
     from ledger.media import find_clips
 
-    for path in find_clips(video):
+    for path in dict.fromkeys(find_clips(video)):
         try:
             yield (
                 str(path),
@@ -165,6 +168,23 @@ def _jobs(
             )
         except LedgerError as error:
             yield str(path), error
+
+
+def _check_fits(label: str, quoted: Quote) -> None:
+    """Refuse a real clip that is longer than the options allow; a mere number is priced capped.
+
+    Raises:
+        InvalidMedia: with the length and the longest one.
+    """
+    from ledger.errors import Fault, InvalidMedia
+    from ledger.units import plain
+
+    longest, seconds = quoted.terms.longest_seconds, quoted.request.reference_seconds
+    if quoted.terms.settles_on != "output" or longest is None or seconds is None:
+        return
+    if seconds > longest:
+        problem = f"is {plain(seconds)} s; with {quoted.terms.options} it may be {plain(longest)} s"
+        raise InvalidMedia(label, [Fault("length", problem)])
 
 
 def _measured(source: PriceBook, model: str, clip: Clip) -> Any:
@@ -218,7 +238,7 @@ def _bodies(
             if not isinstance(body, dict):
                 raise InvalidRequest(label, [Fault("", "is not a JSON object")])
             job = source.parse(body)
-            if video:
+            if video and job.length_field == "reference_seconds":
                 length = _measured(source, job.model, clip())
             if length is not None and job.length_field == "reference_seconds":
                 job = job.model_copy(update={"reference_seconds": length})
@@ -280,8 +300,14 @@ def _json(text: str) -> Any:
     def refuse(constant: str) -> None:
         raise ValueError(f"{constant} is not a JSON number")
 
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise ValueError("a key stands twice in one object")
+        return found
+
     try:
-        return json.loads(text, parse_constant=refuse)
+        return json.loads(text, parse_constant=refuse, object_pairs_hook=once)
     except RecursionError:
         raise ValueError("it is nested too deep") from None
 
@@ -295,7 +321,11 @@ def _print(
 ) -> None:
     from ledger.cli.output import complain, emit_json, print_csv, print_text, say
 
-    notes = {note: None for _, item in quotes for note in item.notes}
+    # One request's notes need no name; of several, each note says whose it is.
+    several = len(quotes) > 1
+    notes = [
+        f"{label}: {note}" if several else note for label, item in quotes for note in item.notes
+    ]
     if format_ is Format.JSON:
         data = {
             "quotes": [{"name": label, **item.document()} for label, item in quotes],
@@ -310,7 +340,8 @@ def _print(
         print_csv(_CSV_HEADER, (_csv_row(label, item) for label, item in quotes))
     elif quotes:
         _print_tables(quotes, failures)
-    if format_ is not Format.JSON and not explain:
+    explained = explain and format_ is Format.TABLE
+    if format_ is not Format.JSON and not explained:
         for note in notes:
             say(note)
     for label, error in failures:

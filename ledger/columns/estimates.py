@@ -26,7 +26,7 @@ from ledger.columns.plans import (
     readable,
 )
 from ledger.documents import EstimateDocument, GroupDocument, RangeDocument
-from ledger.errors import Fault, InvalidPlan
+from ledger.errors import Fault, InvalidPlan, NoExchangeRate
 from ledger.pricing import PREFERRED, PriceSource
 from ledger.units import ExchangeRate, Length, iso, plain, show_credits
 
@@ -60,6 +60,11 @@ class Group(NamedTuple):
     """Most credits of the priced jobs, in units of 10^-8."""
     not_priced_jobs: int
     """Jobs without a price; they are in none of the amounts."""
+
+    @property
+    def has_price(self) -> bool:
+        """Whether the amounts mean anything: not where every job is without a price."""
+        return self.jobs > 0 or self.not_priced_jobs == 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +118,13 @@ class Estimate:
     def _group(self, group: Group) -> GroupDocument:
         amounts_e8 = (group.minimum_e8, group.expected_e8, group.maximum_e8)
         low, expected, high = (show_credits(amount) for amount in amounts_e8)
+        credits: RangeDocument = {"minimum": low, "expected": expected, "maximum": high}
         return {
             "key": dict(zip(self.by, group.key, strict=False)),
             "jobs": group.jobs,
             "not_priced_jobs": group.not_priced_jobs,
-            "credits": {"minimum": low, "expected": expected, "maximum": high},
-            "usd": self._usd(amounts_e8),
+            "credits": credits if group.has_price else None,
+            "usd": self._usd(amounts_e8) if group.has_price else None,
         }
 
     def _usd(self, amounts_e8: Iterable[int]) -> RangeDocument | None:
@@ -302,7 +308,7 @@ class _Tally:
         ]
         if not self.by:
             return jobs.select(figures)
-        keys = [_label(name) for name in self.by]
+        keys = [_label(name, self.engine.short_names) for name in self.by]
         return jobs.group_by(keys).agg(figures)
 
     def _merged(self) -> pl.DataFrame:
@@ -333,12 +339,23 @@ class _Tally:
             notes=self.engine.notes(),
             source=source.name,
             at=moment,
-            exchange_rate=source.rates.at(moment),
+            exchange_rate=_rate(source, moment),
         )
 
 
-def _label(name: str) -> pl.Expr:
+def _rate(source: PriceSource, moment: datetime) -> ExchangeRate | None:
+    try:
+        return source.rates.at(moment)
+    except NoExchangeRate:
+        return None
+
+
+def _label(name: str, ids: Mapping[str, str]) -> pl.Expr:
     text = pl.col(name).cast(pl.String)
+    if name == "model":
+        # A short name and the id it stands for are one group.
+        for short, full in ids.items():
+            text = pl.when(text == short).then(pl.lit(full)).otherwise(text)
     return pl.when(text != "").then(text).alias(name)
 
 

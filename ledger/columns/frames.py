@@ -164,6 +164,7 @@ class Engine:
     assumed: dict[Key, tuple[str, ...]] = field(default_factory=dict)
     assumed_length: dict[Key, str] = field(default_factory=dict)
     assumed_rows: dict[str, int] = field(default_factory=dict)
+    short_names: dict[str, str] = field(default_factory=dict)
     no_channel: UnknownChannel | None = None
 
     @classmethod
@@ -269,6 +270,8 @@ class Engine:
     def _resolve(self, key: Key) -> _Combination:
         """Ask the scalar code about one combination of options."""
         try:
+            if key[0] and (model := self.source.model(key[0])) != key[0]:
+                self.short_names[key[0]] = model
             job = self._job(key, None)
             terms = self.source.terms(job, at=self.moment, channel=self.channel)
         except (CannotPrice, InvalidInput) as error:

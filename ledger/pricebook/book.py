@@ -288,7 +288,8 @@ class PriceBook(PriceSource):
         Raises:
             UnknownModel: with the nearest names.
         """
-        return self._timeline(self.model(model))[1]
+        starts, stretches = self._timeline(self.model(model))
+        return stretches[: len(starts)]
 
     def in_force(self, model: str, at: datetime | date | str | None = None) -> InForce:
         """The price of a model at a moment (now, if None).
@@ -341,8 +342,12 @@ class PriceBook(PriceSource):
             if model not in self._files:
                 self.model(model)  # raises, with the nearest names
                 raise UnknownModel(model, book=self.name, nearest=[self._aliases[model]])
-            stretches = list(self._stretches(self._files[model]))
-            found = self._timelines[model] = ([item.start for item in stretches], stretches)
+            file = self._files[model]
+            stretches = list(self._stretches(file, self.overlays))
+            starts = [item.start for item in stretches]
+            # Behind those in force stand the prices without overlays, for charges by version.
+            stretches += self._stretches(file, ()) if self.overlays else ()
+            found = self._timelines[model] = (starts, stretches)
         return found
 
     def _index(self, model: str, moment: datetime) -> int:
@@ -353,17 +358,25 @@ class PriceBook(PriceSource):
         return index
 
     def _index_of_version(self, model: str, version: str) -> int:
+        """Where a version stands; prices that overlays cover now can still be asked for."""
         stretches = self._timeline(model)[1]
         for index, item in enumerate(stretches):
             if item.version.id == version:
                 return index
+        # Without an overlay in its name, the digest alone says which figures are meant: the same
+        # stretch of time may have been cut at another moment by overlays that were loaded then.
+        name, _, digest = version.rpartition("~")
+        if name.partition("@")[0] == f"{self._base_name}/{model}" and "+" not in name:
+            for index, item in enumerate(stretches):
+                if item.version.id.endswith(f"~{digest}"):
+                    return index
         raise UnknownVersion(model, version, known=[item.version.id for item in stretches])
 
-    def _stretches(self, file: ModelFile) -> Iterator[InForce]:
+    def _stretches(self, file: ModelFile, overlays: Sequence[OverlayFile]) -> Iterator[InForce]:
         prices = sorted(file.price, key=lambda price: price.effective_from)
         changes = [
             (overlay.name, change)
-            for overlay in self.overlays
+            for overlay in overlays
             for change in overlay.overlay
             if fnmatchcase(file.model, change.model)
             and change.user_group in (None, self.user_group)
@@ -433,7 +446,7 @@ class PriceBook(PriceSource):
             raise UnknownChannel(model, channel, known=[*names, DEAREST])
         shared: dict[str, Any] = {
             "version": stretch.version,
-            "options": _describe(model, chosen, price.unit),
+            "options": _describe(chosen, price.unit),
             "unit": price.unit,
             "settles_on": price.settles_on,
             "quantity_rounding": None if price.rounding.mode == "none" else price.rounding.mode,
@@ -524,7 +537,7 @@ def _longest(price: Price, model: str, chosen: Mapping[str, str | None]) -> Deci
     return longest.values[value]
 
 
-def _describe(model: str, chosen: Mapping[str, str | None], unit: Unit) -> str:
+def _describe(chosen: Mapping[str, str | None], unit: Unit) -> str:
     words = []
     if chosen.get("quality"):
         words.append(str(chosen["quality"]))
@@ -532,7 +545,7 @@ def _describe(model: str, chosen: Mapping[str, str | None], unit: Unit) -> str:
         words.append(f"orientation {chosen['character_orientation']}")
     if chosen.get("sound"):
         words.append(f"sound {chosen['sound']}")
-    return ", ".join(words) or ("one call" if unit == "call" else model)
+    return ", ".join(words) or ("one call" if unit == "call" else "all options")
 
 
 def _changed(price: Price, change: Overlay, model: str, overlay: str) -> Price:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ledger.errors import Fault, InvalidPriceFile
-from ledger.pricebook.schema import BookFile, ModelFile, OverlayFile, RatesFile
+from ledger.pricebook.schema import BookFile, Defaults, ModelFile, OverlayFile, RatesFile
 from ledger.requests import must
 from ledger.units import ExchangeRates
 
@@ -152,8 +152,23 @@ def append(base: ModelFile | None, file: ModelFile, path: str) -> ModelFile:
         if file.body is None:
             raise InvalidPriceFile(path, [Fault("body", "is required for a new model")])
         return file
+    if file.defaults != Defaults() and file.defaults != base.defaults:
+        # Defaults have no date: they would change what old jobs cost.
+        raise InvalidPriceFile(path, [Fault("defaults", "of a known model cannot be changed")])
+    _check_options(base, file, path)
     prices = {price.effective_from: price for price in (*base.price, *file.price)}
     update: dict[str, Any] = {"price": tuple(prices.values())}
-    for name in file.model_fields_set - {"model", "price"}:
+    for name in file.model_fields_set - {"model", "price", "defaults"}:
         update[name] = getattr(file, name)
     return base.model_copy(update=update)
+
+
+def _check_options(base: ModelFile, file: ModelFile, path: str) -> None:
+    """Refuse a price that prices every quality alike, unless it says so in a table."""
+    limits = file.limits or base.limits
+    tiers = limits.values.get("quality", ()) if limits is not None else ()
+    for number, price in enumerate(file.price):
+        named = {option for table in price.multiplier for option in table.options}
+        if price.unit == "second" and len(tiers) > 1 and "quality" not in named:
+            problem = f"is missing for quality ({', '.join(tiers)}); a block inherits nothing"
+            raise InvalidPriceFile(path, [Fault(f"price.{number}.multiplier", problem)])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from fnmatch import fnmatchcase
@@ -173,6 +173,10 @@ def findings(book: PriceBook, today: date, *, most_days: int) -> list[FindingDoc
         if not current:
             first = timeline[0].start
             found.append(_finding("no price yet", model, f"the first price starts at {iso(first)}"))
+        found += _doubtful(model, timeline)
+        limits = book.limits(model)
+        if limits is not None and (age := (today - limits.checked).days) > most_days:
+            found.append(_finding("stale", f"limits of {model}", f"last checked {age} days ago"))
         for item in current[-1:]:
             age = (today - item.price.checked).days
             if age > most_days:
@@ -183,7 +187,11 @@ def findings(book: PriceBook, today: date, *, most_days: int) -> list[FindingDoc
                 found.append(_finding("checked too late", item.version.id, problem))
     found += _overlay_findings(book, now)
     for currency in sorted({rate.currency for rate in book.rates.rates}):
-        rate = book.rates.at(now, currency)
+        started = [rate for rate in book.rates.rates if rate.effective_from <= now]
+        of_currency = [rate for rate in started if rate.currency == currency]
+        if not of_currency:
+            continue
+        rate = of_currency[-1]
         age = (today - rate.checked).days
         if age > most_days:
             where = f"exchange rate {currency} from {rate.effective_from:%Y-%m-%d}"
@@ -191,14 +199,30 @@ def findings(book: PriceBook, today: date, *, most_days: int) -> list[FindingDoc
     return found
 
 
+def _doubtful(model: str, timeline: Sequence[InForce]) -> Iterator[FindingDocument]:
+    """Figures that are allowed, and surely not meant."""
+    for place, item in enumerate(timeline):
+        where = item.version.id
+        if not item.price.rate:
+            yield _finding("free", where, "the rate is zero")
+        for channel in item.price.channel:
+            if channel.source is None:
+                problem = f"channel {channel.name} names no source"
+                yield _finding("no source", where, problem)
+        before = timeline[place - 1].price if place else item.price
+        if before.longest_seconds is not None and item.price.longest_seconds is None:
+            problem = f"the longest billed length of the price of {model} before is gone"
+            yield _finding("lost cap", where, problem)
+
+
 def _overlay_findings(book: PriceBook, now: datetime) -> Iterator[FindingDocument]:
     changes = [
         (overlay.name, number, change)
         for overlay in book.overlays
-        for number, change in enumerate(overlay.overlay, start=1)
+        for number, change in enumerate(overlay.overlay)
     ]
     for place, (name, number, change) in enumerate(changes):
-        where = f"{name}, overlay {number}"
+        where = f"{name}, overlay.{number}"
         if change.effective_until is not None and change.effective_until <= now:
             problem = f"ended at {iso(change.effective_until)}"
             yield _finding("ended", where, problem)
@@ -208,7 +232,7 @@ def _overlay_findings(book: PriceBook, now: datetime) -> Iterator[FindingDocumen
                     "overlapping",
                     where,
                     f"{', '.join(shared)} of {change.model} is set again by {other_name},"
-                    f" overlay {other_number}, which wins",
+                    f" overlay.{other_number}, which wins",
                 )
 
 

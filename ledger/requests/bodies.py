@@ -2,7 +2,7 @@
 
 The provider's `POST /v1/videos/generations` takes one body per family of models. Here each
 family is one class. Attributes are flat; `body()` gives the nested JSON the provider wants, and
-`ledger.requests.parse` reads it. A request built in Python may leave out media and texts, which
+`ledger.PriceBook.parse` reads it. A request built in Python may leave out media and texts, which
 do not change a price; a body that is to be sent must be complete. Both are checked against the
 model's published limits, which are data (`ledger/requests/limits.py`).
 
@@ -245,7 +245,7 @@ class _Generated(Request):
     """What the video shows."""
     negative_prompt: StrictStr | None = None
     """What it must not show."""
-    duration: StrictInt | None = None
+    duration: Annotated[StrictInt, Field(gt=0)] | None = None
     """Length asked for, in whole seconds; the provider takes 5 when it is left out."""
     quality: StrictStr | None = None
     """Resolution tier; the provider takes 720p when it is left out."""

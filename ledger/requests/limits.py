@@ -151,7 +151,7 @@ def faults(
         value = fields.get(name)
         if value is None:
             continue
-        if name == "reference_seconds" and limits.clip is not None:
+        if name == "reference_seconds":
             problem = _reference_problem(limits.clip, value, capped=capped)
             if problem is not None:
                 found.append(Fault(name, problem))
@@ -187,7 +187,9 @@ def _all_hold(conditions: Mapping[str, str], fields: Mapping[str, Any]) -> bool:
     return all(fields.get(other) == value for other, value in conditions.items())
 
 
-def _reference_problem(clip: ClipLimits, seconds: Any, *, capped: bool) -> str | None:
+def _reference_problem(clip: ClipLimits | None, seconds: Any, *, capped: bool) -> str | None:
+    if clip is None:
+        return "this model takes no reference clip"
     if not isinstance(seconds, Decimal):
         return None
     shortest, longest = clip.shortest_seconds, clip.longest_seconds
