@@ -185,7 +185,7 @@ def test_checking_finds_overlays_that_collide(tmp_path: Path) -> None:
     assert [(row["kind"], row["where"]) for row in done.rows] == [
         ("overlapping", "deal, overlay.0")
     ]
-    assert "set again by other, overlay 1, which wins" in done.rows[0]["problem"]
+    assert "set again by other, overlay.0, which wins" in done.rows[0]["problem"]
 
 
 def test_overlays_of_different_figures_do_not_collide(tmp_path: Path) -> None:
