@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from ledger.errors import Fault, InvalidMedia, MissingExtra
 from ledger.requests import ClipLimits
@@ -18,6 +19,11 @@ except ImportError:
     raise MissingExtra("media", "measuring a video file") from None
 
 __all__ = ["Clip", "clip_faults", "find_clips", "probe"]
+
+# Up to PyAV 18, a title in another encoding would make a sound video unreadable.
+_OPTIONS: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.partition(".")[0]) < 19 else {}
+)
 
 # PyAV names a demuxer by all formats it reads; the ending says which of them the file claims.
 _CONTAINERS = {
@@ -74,7 +80,7 @@ def probe(path: str | Path) -> Clip:
         raise InvalidMedia(str(path), [Fault("", "is not a file")])
     size = path.stat().st_size
     try:
-        with av.open(str(path), metadata_errors="replace") as container:
+        with av.open(str(path), **_OPTIONS) as container:
             if not container.streams.video:
                 raise InvalidMedia(str(path), [Fault("", "has no video stream")])
             if container.format.name == "image2" or container.format.name.endswith("_pipe"):

@@ -305,3 +305,37 @@ def test_an_unknown_schema_is_refused_with_the_nearest(name: str, hint: str) -> 
     done = call("prices", "schema", name)
     assert (done.status, done.stdout) == (2, "")
     assert hint in done.said
+
+
+DOUBTFUL = """model = "kling-v3-motion-control"
+[[price]]
+effective_from = 2026-11-01T00:00:00Z
+source = "ours"
+checked = 2026-11-01
+unit = "second"
+rate = 0
+[[price.multiplier]]
+options = ["quality"]
+table = { "720p" = 1, "1080p" = 1 }
+[[price.channel]]
+name = "backup"
+"""
+
+
+def test_checking_finds_what_is_allowed_and_surely_not_meant(tmp_path: Path) -> None:
+    write(tmp_path, "mine.toml", DOUBTFUL)
+    done = call("prices", "check", "mine.toml", *TODAY, "--format", "csv", cwd=tmp_path)
+    assert done.status == 6
+    assert [row["kind"] for row in done.rows] == ["free", "no source", "lost cap"]
+
+
+def test_checking_finds_limits_that_nobody_looked_at_for_long() -> None:
+    done = call("prices", "check", "--on", "2027-11-23", "--format", "csv")
+    assert done.status == 6
+    assert "limits of kling-v3-motion-control" in [row["where"] for row in done.rows]
+
+
+def test_a_label_with_the_name_of_a_figure_has_a_column_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path, "plan.csv", "model,jobs\nelement,many\n")
+    done = call("estimate", "plan.csv", "--by", "jobs", "--format", "csv", cwd=tmp_path)
+    assert (done.rows[0]["label_jobs"], done.rows[0]["jobs"]) == ("many", "1")

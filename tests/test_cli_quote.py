@@ -7,6 +7,7 @@ Worked values: 720p costs 8.1648 credits a second, 1080p 8.1648 × 1.334 = 10.89
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -692,3 +693,29 @@ def test_an_unknown_channel_is_refused_with_the_known_ones(deals: Path) -> None:
     done = call("quote", "house", "--orientation", "video", "--seconds", "5", *options, cwd=deals)
     assert (done.status, done.stdout) == (6, "")
     assert "known are preferred, slow, fast, dearest" in done.said
+
+
+def test_a_clip_longer_than_its_orientation_allows_is_refused(tmp_path: Path) -> None:
+    shutil.copy(DEMO / "dance.mp4", tmp_path)
+    arguments = ("quote", "motion-control", "--orientation", "image", "--video", "dance.mp4")
+    done = call(*arguments, cwd=tmp_path)
+    assert (done.status, done.stdout) == (7, "")
+    assert "length: is 12.4 s; with 720p, orientation image it may be 10 s" in done.stderr
+
+
+def test_one_clip_named_twice_is_one_job(tmp_path: Path) -> None:
+    shutil.copy(DEMO / "dance.mp4", tmp_path)
+    done = call(
+        *("quote", "motion-control", "--orientation", "video", "--format", "json"),
+        *("--video", "dance.mp4", "--video", "dance.mp4"),
+        cwd=tmp_path,
+    )
+    assert [quote["name"] for quote in done.data["quotes"]] == ["dance.mp4"]
+
+
+def test_a_key_that_stands_twice_in_a_body_is_refused(tmp_path: Path) -> None:
+    body = '{"model": "kling-v3-motion-control", "model": "kling-custom-element"}'
+    write(tmp_path, "twice.json", body)
+    done = call("quote", "twice.json", cwd=tmp_path)
+    assert done.status == 7
+    assert "stands twice" in done.stderr

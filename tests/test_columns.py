@@ -554,3 +554,42 @@ def test_other_words_for_a_known_column_are_not_taken_for_labels(
     plan = pl.DataFrame({"model": ["motion-control"], "orientation": ["video"], slip: ["5"]})
     with pytest.raises(InvalidPlan):
         of(plan, book)
+
+
+def test_clips_longer_than_the_longest_are_counted_in_a_note(book: PriceBook) -> None:
+    # Video bills 30 s at most, image 10 s: the second, third and fifth row are capped.
+    plan = pl.DataFrame(
+        {
+            "model": "motion-control",
+            "quality": "720p",
+            "orientation": ["video", "video", "image", "image", "video"],
+            "seconds": [30.0, 30.1, 10.5, 10.0, 200.0],
+        }
+    )
+    notes = of(plan, book).notes
+    assert notes == (
+        "3 rows: longer than the longest clip: billed up to it, and the provider may refuse them",
+    )
+
+
+def test_a_group_without_any_price_has_no_amounts_rather_than_zero(book: PriceBook) -> None:
+    plan = pl.DataFrame(
+        {"model": ["custom-element", "nothing"], "team": ["ads", "film"], "count": [2, 3]}
+    )
+    result = estimate(plan, book, by="team", at=AT)
+    ads, film = result.document()["groups"]
+    assert ads["credits"] == {"minimum": "2", "expected": "2", "maximum": "2"}
+    assert (film["jobs"], film["not_priced_jobs"]) == (0, 3)
+    assert film["credits"] is film["usd"] is None
+
+
+def test_a_short_name_and_its_id_are_one_group(book: PriceBook) -> None:
+    plan = pl.DataFrame({"model": ["custom-element", "kling-custom-element", "element"]})
+    groups = estimate(plan, book, by=["model"], at=AT).groups
+    assert [(group.key, group.jobs) for group in groups] == [(("kling-custom-element",), 3)]
+
+
+def test_an_estimate_before_any_exchange_rate_has_no_dollars(book: PriceBook) -> None:
+    result = estimate(jobs(count=[1]), book, at="2025-01-01")
+    assert (result.exchange_rate, result.not_priced_rows) == (None, 1)
+    assert result.document()["credits_per_usd"] is None

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from ledger import (
     CustomElement,
@@ -502,3 +504,77 @@ def test_a_length_of_many_digits_is_billed_exactly() -> None:
 def test_a_sum_that_could_not_be_exact_is_refused() -> None:
     with pytest.raises(InvalidSeconds, match="500 digits"):
         PAGES.charge(edit("6"), seconds=Decimal("4.1" + "0" * 600 + "1"), at="2026-11-01")
+
+
+# --- nothing is left to guessing -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("duration", [0, -3])
+def test_a_duration_that_is_none_is_refused_when_the_request_is_made(duration: int) -> None:
+    with pytest.raises(ValidationError, match="greater than 0"):
+        TextToVideo(model="kling-v3-text-to-video", duration=duration)
+
+
+def test_a_length_of_zero_is_never_billed() -> None:
+    terms = PAGES.terms(motion(), at=DAY)
+    for seconds in (Decimal(0), Decimal(-3)):
+        with pytest.raises(InvalidSeconds, match="more than zero"):
+            terms.bill(seconds)
+
+
+def test_a_reference_length_is_refused_where_the_model_takes_no_clip() -> None:
+    job = TextToVideo(model="kling-v3-text-to-video", reference_seconds=12)
+    with pytest.raises(InvalidRequest, match="takes no reference clip"):
+        PAGES.quote(job, at=DAY)
+
+
+def test_a_guess_that_counts_for_nothing_is_mentioned() -> None:
+    job = TextToVideo(model="kling-v3-text-to-video", expected_seconds=12)
+    quote = PAGES.quote(job, at=DAY)
+    assert quote.maximum == 27  # 5 s × 5.4, the provider's default duration
+    assert "expected_seconds counts only while the length is unknown" in quote.notes
+
+
+def test_an_edit_bills_fifteen_seconds_of_the_reference_and_says_so() -> None:
+    quote = PAGES.quote(edit("40"), at="2026-11-01")
+    assert quote.maximum == Decimal("228.48")  # (15 + 15) s × 7.616
+    assert "only the first 15 s of the reference count" in quote.notes
+
+
+def test_an_edit_of_more_than_the_published_sixty_seconds_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="longest reference clip is 60 s"):
+        PAGES.quote(edit("61"), at="2026-11-01")
+
+
+def test_a_guess_for_an_edit_counts_for_both_clips() -> None:
+    job = VideoEdit(model="happyhorse-1.0-video-edit", expected_seconds=8)
+    # (8 + 8) s × 7.616, as if the reference were known to last 8 s.
+    assert PAGES.quote(job, at="2026-11-01").expected == Decimal("121.856")
+    assert PAGES.quote(edit("8"), at="2026-11-01").expected == Decimal("121.856")
+
+
+def test_the_range_begins_at_the_shortest_clip_that_may_be_handed_in() -> None:
+    # The rules bill from one second on, but no reference may be shorter than three.
+    quote = RULES.quote(MotionControl(quality="1080p", character_orientation="video"), at=DAY)
+    assert quote.minimum == Decimal("32.6755")  # 3 s × 10.8918432, to 0.0001
+
+
+def test_a_charge_says_which_defaults_it_assumed() -> None:
+    job = MotionControl(character_orientation="video")
+    assert PAGES.charge(job, seconds=9, at=DAY).notes == (
+        "no quality given: the provider takes 720p",
+    )
+
+
+def test_a_price_before_any_exchange_rate_is_quoted_without_dollars(tmp_path: Path) -> None:
+    path = tmp_path / "old.toml"
+    path.write_text(
+        'model = "old"\nbody = "custom_element"\n[[price]]\nunit = "call"\nrate = 2\n'
+        'effective_from = 2025-01-01T00:00:00Z\nsource = "ours"\nchecked = 2025-01-01\n',
+        encoding="utf-8",
+    )
+    quote = PriceBook.bundled(overlays=[path]).quote(CustomElement(model="old"), at="2025-02-01")
+    assert quote.maximum == 2
+    assert quote.exchange_rate is None
+    assert quote.document()["usd"] is None
+    assert "USD" not in quote.explain()

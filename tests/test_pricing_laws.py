@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger import MotionControl, PriceBook
-from ledger.pricebook import ModelFile
+from ledger.pricebook import ModelFile, Overlay, OverlayFile
 from ledger.pricing import Factor, PriceVersion, Terms
 from ledger.units import ExchangeRates, Rounding, credits_to_e8
 
@@ -198,3 +198,22 @@ def test_a_discounted_price_is_the_plain_fraction(
     job = prices.job("drawn", quality="720p", seconds=seconds)
     exact = Fraction(rate) * Fraction(multiplier) * (1 - Fraction(discount)) * seconds
     assert credits_to_e8(prices.quote(job, at=DAY).maximum) == whole(exact * 10**8, "half_up")
+
+
+@given(motions, lengths, st.dates(date(2026, 3, 1), date(2026, 12, 31)), st.integers(1, 99))
+def test_an_old_version_costs_what_it_did_whatever_overlay_comes_later(
+    options: dict[str, Any], seconds: Decimal, day: date, percent: int
+) -> None:
+    job = MotionControl.model_validate(options)
+    before = PriceBook.bundled()
+    old = before.charge(job, seconds=seconds, at=day)
+    change = Overlay(
+        model="kling-v3-*", source="ours", checked=day, discount=Decimal(percent).scaleb(-2)
+    )
+    files = [before.file(model) for model in before.models]
+    later = PriceBook(
+        "evolink", files, before.rates, overlays=[OverlayFile(name="deal", overlay=(change,))]
+    )
+    assert later.charge(job, seconds=seconds, at=day).credits_e8 < old.credits_e8
+    again = later.charge(job, seconds=seconds, version=old.terms.version.id)
+    assert again.credits_e8 == old.credits_e8

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from importlib.resources import as_file, files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -68,11 +69,20 @@ def demo(
         for number, (title, arguments) in enumerate(steps, start=1):
             words = [_short(argument) for argument in arguments]
             print_text(f"\n{number}. {title}\n   $ kling-ledger {shlex.join(words)}\n")
+            needed = {"estimate": "polars", "--video": "av"}
+            missing = {module for word, module in needed.items() if word in words} - _installed()
+            if missing:
+                print_text(f"   left out: {', '.join(missing)} is not installed")
+                continue
             sys.stdout.flush()
             command = [sys.executable, "-m", "ledger", *map(str, arguments)]
             done = subprocess.run(command, check=False)  # noqa: S603  our own command
             if done.returncode:
                 raise typer.Exit(done.returncode)
+
+
+def _installed() -> set[str]:
+    return {module for module in ("polars", "av") if find_spec(module) is not None}
 
 
 def _copied(folder: Path, into: Path) -> Path:

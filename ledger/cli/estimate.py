@@ -161,7 +161,9 @@ def _print(result: Estimate, format_: Format) -> None:
             print_csv(names, [_figures(result, result.total, exact=True)])
         else:
             exact = [[*group.key, *_figures(result, group, exact=True)] for group in result.groups]
-            print_csv([*result.by, *names], exact)
+            # A label may have the name of a figure; two columns of one name help nobody.
+            labels = [f"label_{name}" if name in names else name for name in result.by]
+            print_csv([*labels, *names], exact)
     else:
         at = (
             "no exchange rate in force"
