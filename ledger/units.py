@@ -28,6 +28,7 @@ __all__ = [
     "EXACT",
     "MAX_AMOUNT_E8",
     "MAX_SECONDS",
+    "STRICT",
     "Amount",
     "Day",
     "ExactDecimal",
@@ -57,6 +58,14 @@ MAX_SECONDS = 1_000_000
 
 EXACT = Context(prec=500)
 """For sums of lengths and rates; the caller's own decimal context must not round our figures."""
+
+STRICT = ConfigDict(
+    frozen=True,
+    extra="forbid",
+    use_attribute_docstrings=True,
+    hide_input_in_errors=True,  # prompts and signed addresses are nobody else's business
+)
+"""How all our pydantic models are configured."""
 
 Rounding = Literal["ceil", "half_up", "floor"]
 """How a quotient becomes a whole number: up, to the nearest with halves up, or down."""
@@ -273,9 +282,7 @@ Day = Annotated[date, BeforeValidator(_written_date)]
 class ExchangeRate(BaseModel):
     """How many credits one unit of a currency bought, from a moment on."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = STRICT
 
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     """ISO 4217 code."""
@@ -322,11 +329,16 @@ class ExchangeRates:
         Raises:
             NoExchangeRate: the currency is unknown, or its first rate starts later.
         """
+        rate = self.find(moment, currency)
+        if rate is None:
+            raise NoExchangeRate(currency, moment.isoformat())
+        return rate
+
+    def find(self, moment: datetime, currency: str = "USD") -> ExchangeRate | None:
+        """The rate in force at a moment, or None where none had started."""
         rates = self._by_currency.get(currency, [])
         index = bisect_right(rates, moment, key=lambda rate: rate.effective_from)
-        if not index:
-            raise NoExchangeRate(currency, moment.isoformat())
-        return rates[index - 1]
+        return rates[index - 1] if index else None
 
 
 def _kind(value: object) -> str:

@@ -143,8 +143,7 @@ def _rejects(path: Path | None, plan: Path) -> Iterator[_Reject | None]:
 
 
 def _print(result: Estimate, format_: Format) -> None:
-    from ledger.cli.output import emit_json, print_csv, print_table, say
-    from ledger.units import plain
+    from ledger.cli.output import emit_json, print_csv, print_table, rate_in_words, say
 
     warnings = _warnings(result)
     rate = result.exchange_rate
@@ -165,15 +164,9 @@ def _print(result: Estimate, format_: Format) -> None:
             labels = [f"label_{name}" if name in names else name for name in result.by]
             print_csv([*labels, *names], exact)
     else:
-        at = (
-            "no exchange rate in force"
-            if rate is None
-            else f"{plain(rate.credits_per_unit)} credits per USD from"
-            f" {rate.effective_from:%Y-%m-%d}"
-        )
         title = (
             f"Credits for {_many(result.total.jobs, 'job')}, {_many(result.rows, 'row')} read,"
-            f" price book {result.source}, {at}"
+            f" price book {result.source}, {rate_in_words(rate)}"
         )
         if result.by:
             print_table([*result.by, *figures], rows, title=title, total=total, numbers=figures)

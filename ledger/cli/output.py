@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from ledger.units import iso
+from ledger.units import ExchangeRate, iso, plain
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -172,6 +172,13 @@ class ProgressBar:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.stop()
+
+
+def rate_in_words(rate: ExchangeRate | None) -> str:
+    """The rate that dollars are shown at."""
+    if rate is None:
+        return "no exchange rate in force"
+    return f"{plain(rate.credits_per_unit)} credits per USD from {rate.effective_from:%Y-%m-%d}"
 
 
 def money(amount: Any) -> str:

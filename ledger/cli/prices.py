@@ -22,7 +22,6 @@ from ledger.cli.options import (
 if TYPE_CHECKING:
     from ledger.documents import ChannelDocument, ModelDocument
     from ledger.pricebook import PriceBook
-    from ledger.units import ExchangeRate
 
 app = typer.Typer(
     help="Look at the dated prices everything rests on.",
@@ -261,19 +260,10 @@ def _schema_names() -> list[str]:
     return sorted(name.removesuffix(_SCHEMA) for name in names if name.endswith(_SCHEMA))
 
 
-def _dollar_rate(source: PriceBook, moment: datetime) -> ExchangeRate | None:
-    from ledger.errors import NoExchangeRate
-
-    try:
-        return source.rates.at(moment)
-    except NoExchangeRate:
-        return None
-
-
 def _rate(source: PriceBook, moment: datetime) -> str:
     from ledger.units import plain
 
-    rate = _dollar_rate(source, moment)
+    rate = source.rates.find(moment)
     if rate is None:
         return "no rate in force"
     return f"{plain(rate.credits_per_unit)} credits from {rate.effective_from:%Y-%m-%d}"
@@ -301,7 +291,7 @@ def _emit(source: PriceBook, moment: datetime, models: list[ModelDocument]) -> N
     from ledger.cli.output import emit_json
     from ledger.units import iso, plain
 
-    rate = _dollar_rate(source, moment)
+    rate = source.rates.find(moment)
     data = {
         "book": source.name,
         "at": iso(moment),

@@ -382,14 +382,10 @@ def _print_tables(quotes: list[tuple[str, Quote]], failures: list[tuple[str, Led
 
 
 def _rates(rates: set[ExchangeRate | None]) -> str:
-    from ledger.units import plain
+    from ledger.cli.output import rate_in_words
 
-    each = sorted(
-        f"{plain(rate.credits_per_unit)} credits per USD from {rate.effective_from:%Y-%m-%d}"
-        for rate in rates
-        if rate is not None
-    )
-    return " or ".join(each) or "no exchange rate in force"
+    known = sorted(rate_in_words(rate) for rate in rates if rate is not None)
+    return " or ".join(known) or rate_in_words(None)
 
 
 def _usd(rate: ExchangeRate | None, item: Charge | LineItem) -> str:

@@ -26,7 +26,7 @@ from ledger.columns.plans import (
     readable,
 )
 from ledger.documents import EstimateDocument, GroupDocument, RangeDocument
-from ledger.errors import Fault, InvalidPlan, NoExchangeRate
+from ledger.errors import Fault, InvalidPlan
 from ledger.pricing import PREFERRED, PriceSource
 from ledger.units import ExchangeRate, Length, iso, plain, show_credits
 
@@ -339,15 +339,8 @@ class _Tally:
             notes=self.engine.notes(),
             source=source.name,
             at=moment,
-            exchange_rate=_rate(source, moment),
+            exchange_rate=source.rates.find(moment),
         )
-
-
-def _rate(source: PriceSource, moment: datetime) -> ExchangeRate | None:
-    try:
-        return source.rates.at(moment)
-    except NoExchangeRate:
-        return None
 
 
 def _label(name: str, ids: Mapping[str, str]) -> pl.Expr:

@@ -187,11 +187,9 @@ def findings(book: PriceBook, today: date, *, most_days: int) -> list[FindingDoc
                 found.append(_finding("checked too late", item.version.id, problem))
     found += _overlay_findings(book, now)
     for currency in sorted({rate.currency for rate in book.rates.rates}):
-        started = [rate for rate in book.rates.rates if rate.effective_from <= now]
-        of_currency = [rate for rate in started if rate.currency == currency]
-        if not of_currency:
+        rate = book.rates.find(now, currency)
+        if rate is None:
             continue
-        rate = of_currency[-1]
         age = (today - rate.checked).days
         if age > most_days:
             where = f"exchange rate {currency} from {rate.effective_from:%Y-%m-%d}"

@@ -11,11 +11,11 @@ from decimal import Decimal
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
+from pydantic import BaseModel, Discriminator, Field, Tag, model_validator
 
 from ledger.pricing import DEAREST, PREFERRED, SettlesOn, Unit
 from ledger.requests import BodyKind, Limits
-from ledger.units import EXACT, Day, ExactDecimal, ExchangeRate, Moment, Rounding
+from ledger.units import EXACT, STRICT, Day, ExactDecimal, ExchangeRate, Moment, Rounding
 
 __all__ = [
     "BookFile",
@@ -32,9 +32,6 @@ __all__ = [
     "RatesFile",
 ]
 
-_STRICT = ConfigDict(
-    frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-)
 
 Rate = Annotated[ExactDecimal, Field(le=1_000_000, decimal_places=8)]
 Multiple = Annotated[ExactDecimal, Field(gt=0, le=1000, decimal_places=6)]
@@ -49,7 +46,7 @@ Table = dict[str, "Multiple | dict[str, Multiple]"]
 class Multiplier(BaseModel):
     """What the rate is multiplied by, by the value of one option or of two."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     options: Annotated[tuple[OptionName, ...], Field(min_length=1, max_length=2)]
     """The options, in the order of the table's levels."""
@@ -96,7 +93,7 @@ _TABLES: Mapping[int, type[_OneLevel | _TwoLevels]] = {1: _OneLevel, 2: _TwoLeve
 class ByOption(BaseModel):
     """A length that depends on the value of an option."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     option: OptionName
     """The option."""
@@ -117,7 +114,7 @@ _Longest = Annotated[
 class QuantityRounding(BaseModel):
     """How a length becomes a billed quantity."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     mode: Literal["ceil", "half_up", "floor", "none"]
     """`ceil` rounds up, `half_up` to the nearest with halves up, `none` bills the exact length."""
@@ -134,7 +131,7 @@ class QuantityRounding(BaseModel):
 class ChargeRounding(BaseModel):
     """What a charge is rounded to."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     mode: Rounding = "half_up"
     """How a charge becomes a multiple of the quantum."""
@@ -145,7 +142,7 @@ class ChargeRounding(BaseModel):
 class Channel(BaseModel):
     """Another upstream channel that may serve the model at its own price."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$")]
     """Name of the channel."""
@@ -160,7 +157,7 @@ class Channel(BaseModel):
 class Price(BaseModel):
     """What a model costs from a moment on, until the next price starts."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     effective_from: Moment
     """First instant this price applies."""
@@ -218,7 +215,7 @@ class Price(BaseModel):
 class Defaults(BaseModel):
     """What the provider takes where a request says nothing."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     quality: str | None = None
     """Resolution tier."""
@@ -231,7 +228,7 @@ class Defaults(BaseModel):
 class ModelFile(BaseModel):
     """One file of a price book: everything about one model."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     model: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")]
     """The provider's model id."""
@@ -261,7 +258,7 @@ class ModelFile(BaseModel):
 class BookFile(BaseModel):
     """The file `book.toml` of a book."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     title: Text
     """Name for people."""
@@ -274,7 +271,7 @@ class BookFile(BaseModel):
 class RatesFile(BaseModel):
     """The file of exchange rates."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     rate: Annotated[tuple[ExchangeRate, ...], Field(min_length=1)]
     """Exchange rates by date."""
@@ -283,7 +280,7 @@ class RatesFile(BaseModel):
 class Overlay(BaseModel):
     """A user's own change of a price."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     model: Text
     """Model id, or a pattern such as `kling-*`."""
@@ -333,7 +330,7 @@ class Overlay(BaseModel):
 class OverlayFile(BaseModel):
     """A user's own file of changes."""
 
-    model_config = _STRICT
+    model_config = STRICT
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
     """Name that becomes part of every price version it touches."""

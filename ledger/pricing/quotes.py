@@ -10,7 +10,6 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from ledger.documents import QuoteDocument, RangeDocument, UsdDocument
-from ledger.errors import NoExchangeRate
 from ledger.pricing.terms import Charge, LineItem, Terms, asked_seconds, in_credits
 from ledger.requests import Request
 from ledger.units import ExchangeRate, ExchangeRates, iso, plain, show_credits
@@ -75,10 +74,7 @@ class Quote(NamedTuple):
     @property
     def exchange_rate(self) -> ExchangeRate | None:
         """The dollar rate in force at the moment of the price; None where none had started."""
-        try:
-            return self.rates.at(self.at)
-        except NoExchangeRate:
-            return None
+        return self.rates.find(self.at)
 
     @property
     def digest(self) -> str:

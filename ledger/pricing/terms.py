@@ -228,9 +228,7 @@ class Terms:
         return Charge(self, measured_seconds, quantity, amount_e8, total_e8)
 
     def _billed_steps(self, seconds: Decimal, rounding: Rounding) -> int:
-        up, down = seconds.as_integer_ratio()
-        numerator, denominator = self._step
-        steps = divide(up * denominator, down * numerator, rounding)
+        steps = _steps(seconds, self._step, rounding)
         fewest, most = self._bounds
         if steps < fewest:
             return fewest

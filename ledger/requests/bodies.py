@@ -17,7 +17,6 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import (
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
     StrictBool,
@@ -28,7 +27,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from ledger.errors import InvalidSeconds
-from ledger.units import Length, parse_seconds, plain
+from ledger.units import STRICT, Length, parse_seconds, plain
 
 __all__ = [
     "CustomElement",
@@ -50,16 +49,10 @@ def _seconds(value: Length) -> Decimal:
 
 Seconds = Annotated[Decimal, BeforeValidator(_seconds), PlainSerializer(plain, when_used="json")]
 Url = Annotated[StrictStr, Field(pattern=r"^https?://[^\s/]+\S*$")]
-_FROZEN = ConfigDict(
-    frozen=True,
-    extra="forbid",
-    use_attribute_docstrings=True,
-    hide_input_in_errors=True,  # prompts and signed addresses are nobody else's business
-)
 
 
 class _Part(BaseModel):
-    model_config = _FROZEN
+    model_config = STRICT
 
 
 class ElementRef(_Part):
@@ -130,7 +123,7 @@ class ElementVideos(_Part):
 class Request(BaseModel):
     """What all requests share. `reference_seconds` and `expected_seconds` are never sent."""
 
-    model_config = _FROZEN
+    model_config = STRICT
 
     nested: ClassVar[frozenset[str]] = frozenset()
     """Attributes that the provider keeps under `model_params`."""

@@ -14,17 +14,14 @@ from functools import cached_property, reduce
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, Field, PositiveInt
 
 from ledger.errors import Fault
 from ledger.requests.bodies import Shot
-from ledger.units import EXACT, Day, ExactDecimal, plain
+from ledger.units import EXACT, STRICT, Day, ExactDecimal, plain
 
 __all__ = ["ClipLimits", "Limits", "Together", "callback_problem", "faults"]
 
-_FROZEN = ConfigDict(
-    frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True
-)
 
 Name = Annotated[str, Field(pattern=r"^[a-z_]+$")]
 Between = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
@@ -33,7 +30,7 @@ Between = tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
 class ClipLimits(BaseModel):
     """What a clip that is handed in must be like."""
 
-    model_config = _FROZEN
+    model_config = STRICT
 
     formats: tuple[str, ...]
     """Accepted containers: mp4, mov, webm."""
@@ -58,7 +55,7 @@ class ClipLimits(BaseModel):
 class Together(BaseModel):
     """Several lists that share one limit."""
 
-    model_config = _FROZEN
+    model_config = STRICT
 
     fields: tuple[Name, ...]
     """The lists."""
@@ -69,7 +66,7 @@ class Together(BaseModel):
 class Limits(BaseModel):
     """The published limits of one model's requests."""
 
-    model_config = _FROZEN
+    model_config = STRICT
 
     source: Annotated[str, Field(min_length=1)]
     """Where the limits were read."""
