@@ -193,7 +193,8 @@ def test_the_day_and_the_price_files_decide(
 
 
 @pytest.mark.parametrize(
-    "option", ["--at=nonsense", "--at=2026-10-10T08:00", "--expected-seconds=abc", "--book=nope"]
+    "option",
+    ["--at=nonsense", "--at=2026-10-10T08:00", "--expected-seconds=abc", "--price-book=nope"],
 )
 def test_a_wrong_option_is_refused_before_anything_is_priced(tmp_path: Path, option: str) -> None:
     done = call(

@@ -75,7 +75,7 @@ def test_the_list_agrees_with_its_json() -> None:
 
 @pytest.mark.parametrize("book", ["evolink", "evolink-rules", "evolink-panel"])
 def test_every_book_can_be_listed(book: str) -> None:
-    done = call("prices", "list", "--book", book, *TODAY)
+    done = call("prices", "list", "--price-book", book, *TODAY)
     assert done.status == 0
     assert f"({book})" in done.stdout
     assert "kling-v3-motion-control" in done.stdout

@@ -587,14 +587,14 @@ def test_a_day_before_the_first_price_has_none() -> None:
 def test_each_book_has_its_own_figures(book: str, credits: str, by_variable: bool) -> None:
     options = (*MOTION, "--quality", "1080p", "--seconds", "12.4", *AT, "--format", "csv")
     if by_variable:
-        done = call(*options, env={"KLING_LEDGER_BOOK": book})
+        done = call(*options, env={"KLING_LEDGER_PRICE_BOOK": book})
     else:
-        done = call(*options, "--book", book)
+        done = call(*options, "--price-book", book)
     assert (done.status, maximum(done)) == (0, credits)
 
 
 def test_an_unknown_book_is_refused_with_the_known_ones() -> None:
-    done = call(*FIVE, "--book", "evolink-rulez")
+    done = call(*FIVE, "--price-book", "evolink-rulez")
     assert (done.status, done.stdout) == (7, "")
     assert "known are evolink, evolink-panel, evolink-rules; did you mean evolink-rules?" in (
         done.said

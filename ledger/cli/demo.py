@@ -58,7 +58,7 @@ def demo(
                 [
                     "estimate",
                     plan,
-                    "--book",
+                    "--price-book",
                     "evolink-rules",
                     "--allow-not-priced",
                     "--format",

@@ -12,12 +12,12 @@ import typer
 
 from ledger.cli.options import (
     AtOption,
-    BookOption,
     ChannelOption,
     ExpectedOption,
     Format,
     FormatOption,
     GroupOption,
+    PriceBookOption,
     PricesOption,
     complete_model,
     open_book,
@@ -33,7 +33,7 @@ EXAMPLES = """
 
 `kling-ledger estimate plan.parquet --by team --by model --format csv`
 
-`kling-ledger estimate plan.csv --book evolink-rules --at 2026-10-10`
+`kling-ledger estimate plan.csv --price-book evolink-rules --at 2026-10-10`
 
 `kling-ledger estimate plan.csv --not-priced rejects.csv --allow-not-priced`
 """
@@ -72,7 +72,7 @@ def estimate(
         typer.Option("--allow-not-priced", help="Exit with 0 although rows have no price."),
     ] = False,
     at: AtOption = None,
-    book: BookOption = "evolink",
+    price_book: PriceBookOption = "evolink",
     prices: PricesOption = None,
     group: GroupOption = None,
     channel: ChannelOption = "preferred",
@@ -88,7 +88,7 @@ def estimate(
     from ledger.columns import estimate as price_plan
 
     columns = [name.strip() for item in by or () for name in item.split(",")]
-    source = open_book(book, prices, group)
+    source = open_book(price_book, prices, group)
     with _rejects(not_priced, plan) as reject, ProgressBar(f"pricing {plan.name}") as bar:
         result = price_plan(
             plan,

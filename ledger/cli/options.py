@@ -20,7 +20,7 @@ class Format(StrEnum):
     CSV = "csv"
 
 
-def _complete_book(incomplete: str) -> list[str]:
+def _complete_price_book(incomplete: str) -> list[str]:
     from ledger.pricebook.files import bundled_names
 
     return [name for name in bundled_names() if name.startswith(incomplete)]
@@ -37,13 +37,14 @@ def complete_model(incomplete: str) -> list[str]:
 FormatOption = Annotated[
     Format, typer.Option("--format", "-f", help="How to print the data.", show_default=True)
 ]
-BookOption = Annotated[
+PriceBookOption = Annotated[
     str,
     typer.Option(
+        "--price-book",
         metavar="NAME",
         help="Bundled price book: `evolink`, `evolink-rules` or `evolink-panel`.",
-        autocompletion=_complete_book,
-        envvar="KLING_LEDGER_BOOK",
+        autocompletion=_complete_price_book,
+        envvar="KLING_LEDGER_PRICE_BOOK",
     ),
 ]
 PricesOption = Annotated[

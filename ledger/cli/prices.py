@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.cli.options import (
-    BookOption,
     Format,
     FormatOption,
     GroupOption,
+    PriceBookOption,
     PricesOption,
     complete_model,
     open_book,
@@ -38,7 +38,7 @@ OnOption = Annotated[
 @app.command("list")
 def list_(
     on: OnOption = None,
-    book: BookOption = "evolink",
+    price_book: PriceBookOption = "evolink",
     prices: PricesOption = None,
     group: GroupOption = None,
     format_: FormatOption = Format.TABLE,
@@ -46,7 +46,7 @@ def list_(
     """List the models and their prices in force."""
     from ledger.cli.output import print_csv, print_table, say
 
-    source, moment = open_book(book, prices, group), _moment(on)
+    source, moment = open_book(price_book, prices, group), _moment(on)
     current = [item for model in source.models if (item := _current(source, model, moment))]
     if missing := len(source.models) - len(current):
         say(f"{missing} of {len(source.models)} models have no price yet on {moment:%Y-%m-%d}")
@@ -87,7 +87,7 @@ def show(
         str, typer.Argument(help="Model or its short name.", autocompletion=complete_model)
     ],
     on: OnOption = None,
-    book: BookOption = "evolink",
+    price_book: PriceBookOption = "evolink",
     prices: PricesOption = None,
     group: GroupOption = None,
     format_: FormatOption = Format.TABLE,
@@ -99,7 +99,7 @@ def show(
     from ledger.cli.output import print_csv
     from ledger.pricebook.review import describe
 
-    source, moment = open_book(book, prices, group), _moment(on)
+    source, moment = open_book(price_book, prices, group), _moment(on)
     shown = describe(source, model, moment)
     if on is not None:
         source.in_force(model, moment)  # raises when none is
@@ -155,7 +155,7 @@ def check(
     days: Annotated[
         int, typer.Option(min=0, help="Report prices that nobody checked for this many days.")
     ] = 180,
-    book: BookOption = "evolink",
+    price_book: PriceBookOption = "evolink",
     on: OnOption = None,
     format_: FormatOption = Format.TABLE,
 ) -> None:
@@ -167,7 +167,7 @@ def check(
     from ledger.cli.output import emit_json, print_csv, print_table, say
     from ledger.pricebook.review import findings
 
-    source = open_book(book, files)
+    source = open_book(price_book, files)
     found = findings(source, _moment(on).date(), most_days=days)
     header = ["kind", "where", "problem"]
     rows = [[item["kind"], item["where"], item["problem"]] for item in found]

@@ -13,12 +13,12 @@ import typer
 
 from ledger.cli.options import (
     AtOption,
-    BookOption,
     ChannelOption,
     ExpectedOption,
     Format,
     FormatOption,
     GroupOption,
+    PriceBookOption,
     PricesOption,
     complete_model,
     open_book,
@@ -82,7 +82,7 @@ def quote(
         bool, typer.Option("--explain", help="Say how each figure comes about.")
     ] = False,
     at: AtOption = None,
-    book: BookOption = "evolink",
+    price_book: PriceBookOption = "evolink",
     prices: PricesOption = None,
     group: GroupOption = None,
     channel: ChannelOption = "preferred",
@@ -95,7 +95,7 @@ def quote(
     from ledger.errors import LedgerError
     from ledger.units import parse_moment, parse_seconds
 
-    source = open_book(book, prices, group)
+    source = open_book(price_book, prices, group)
     moment = None if at is None else parse_moment(at)
     guess = None if expected_seconds is None else parse_seconds(expected_seconds)
     options = {"quality": quality, "character_orientation": orientation, "sound": sound}
