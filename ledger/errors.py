@@ -8,7 +8,9 @@
     │   ├── InvalidRequest     a request breaks the provider's published limits
     │   ├── InvalidPriceFile   a price file or overlay breaks its schema
     │   ├── InvalidPlan        a plan of jobs cannot be read
-    │   └── InvalidMedia       a file is not a video that can be measured
+    │   ├── InvalidMedia       a file is not a video that can be measured
+    │   ├── InvalidEntry       a key, label, name or reason that cannot be stored
+    │   └── InvalidBudget      a budget that makes no sense
     ├── CannotPrice            the request is fine, the price is missing (exit status 6)
     │   ├── UnknownModel       no price book entry for this model
     │   ├── UnknownOption      the price does not cover this option
@@ -18,6 +20,26 @@
     │   ├── NoExchangeRate     no exchange rate had started on that day
     │   ├── NeedsLength        the price depends on a length nobody gave
     │   └── AmountTooLarge     the result does not fit a ledger column
+    ├── Refused                the book says no; nothing was written   (exit status 3)
+    │   ├── InsufficientCredits    the wallet has fewer credits available
+    │   ├── BudgetExceeded     a budget has no room left
+    │   └── ChargeAboveHold    a hold that takes no more than it was made for
+    ├── Conflict               the book does not fit what was asked    (exit status 7)
+    │   ├── UnknownWallet      no wallet of that name in the book
+    │   ├── UnknownJob         no hold for that job
+    │   ├── UnknownBudget      no budget of that name on the wallet
+    │   ├── WalletExists       the name is taken, or differs only in case from one that is
+    │   ├── KeyReused          the key was used before, with other content
+    │   ├── HoldClosed         the hold is settled or released already
+    │   ├── RefundAboveCharge  more would be given back than was charged
+    │   └── BatchRefused       one item of an all-or-nothing batch was refused
+    ├── StoreError             the database cannot be used as it is    (exit status 8)
+    │   ├── StoreUnavailable   not reachable, not writable, or full
+    │   ├── StoreLocked        another process holds it for too long
+    │   ├── NotALedger         a file or database that is something else
+    │   ├── NeedsMigration     the tables are older than this library
+    │   └── NewerStore         the tables are newer than this library
+    ├── VerificationFailed     the book contradicts itself             (exit status 9)
     └── MissingExtra           an optional dependency is not installed (exit status 2)
 
 Codes and exit statuses never change meaning once published.
@@ -25,15 +47,26 @@ Codes and exit statuses never change meaning once published.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ledger.figures import show_credits
+
 __all__ = [
     "AmountTooLarge",
+    "BatchRefused",
+    "Blocked",
+    "BudgetExceeded",
     "CannotPrice",
+    "ChargeAboveHold",
+    "Conflict",
     "Fault",
+    "HoldClosed",
+    "InsufficientCredits",
     "InvalidAmount",
+    "InvalidBudget",
+    "InvalidEntry",
     "InvalidInput",
     "InvalidMedia",
     "InvalidMoment",
@@ -41,15 +74,29 @@ __all__ = [
     "InvalidPriceFile",
     "InvalidRequest",
     "InvalidSeconds",
+    "KeyReused",
     "LedgerError",
     "MissingExtra",
     "NeedsLength",
+    "NeedsMigration",
+    "NewerStore",
     "NoExchangeRate",
     "NoPriceInForce",
+    "NotALedger",
+    "RefundAboveCharge",
+    "Refused",
+    "StoreError",
+    "StoreLocked",
+    "StoreUnavailable",
+    "UnknownBudget",
     "UnknownChannel",
+    "UnknownJob",
     "UnknownModel",
     "UnknownOption",
     "UnknownVersion",
+    "UnknownWallet",
+    "VerificationFailed",
+    "WalletExists",
 ]
 
 
@@ -152,6 +199,18 @@ class InvalidMedia(_Faulty):
     code = "invalid_media"
 
 
+class InvalidEntry(_Faulty):
+    """A key, name, label or reason cannot be stored; `subject` says which."""
+
+    code = "invalid_entry"
+
+
+class InvalidBudget(_Faulty):
+    """A budget makes no sense; `faults` has everything wrong with it."""
+
+    code = "invalid_budget"
+
+
 class CannotPrice(LedgerError):
     """A sound request that this price book has no price for; never a price of zero."""
 
@@ -237,6 +296,234 @@ class AmountTooLarge(CannotPrice):
     code = "amount_too_large"
 
 
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """One limit that had no room for what was asked."""
+
+    limit: str
+    """`credits`, or the name of the budget."""
+    group: str
+    """Whose share of the budget, such as `user=li`; empty where the budget is for all."""
+    needed_e8: int
+    """What was asked of it."""
+    available_e8: int
+    """What it still had."""
+    held_e8: int
+    """How much of it open holds had taken."""
+    retryable: bool
+    """Whether waiting can help."""
+    frees_at: str | None
+    """When there will be room at the latest, if the clock alone decides."""
+
+
+class Refused(LedgerError):
+    """The book said no, and wrote nothing; the same key may be tried again."""
+
+    code = "refused"
+    exit_status = 3
+
+
+class InsufficientCredits(Refused):
+    """The wallet has fewer credits available than were asked for.
+
+    `blocking` has every limit that said no, this one first; `retryable` says whether waiting
+    can help (open holds may give back enough), and a top-up always does.
+    """
+
+    code = "insufficient_credits"
+
+    def __init__(self, wallet: str, blocking: Sequence[Blocked]) -> None:
+        self.wallet, self.blocking = wallet, tuple(blocking)
+        first = self.blocking[0]
+        self.needed_e8, self.available_e8 = first.needed_e8, first.available_e8
+        self.held_e8, self.retryable = first.held_e8, all(item.retryable for item in blocking)
+        hint = "; open holds may give back enough" if self.retryable else "; top it up"
+        super().__init__(
+            f"wallet {wallet!r} has {show_credits(first.available_e8)} credits available and needs"
+            f" {show_credits(first.needed_e8)} ({show_credits(first.held_e8)} are held){hint}"
+            f"{_also(self.blocking)}"
+        )
+
+
+class BudgetExceeded(Refused):
+    """A hard budget has no room for the job; `blocking` has every budget that said no."""
+
+    code = "budget_exceeded"
+
+    def __init__(self, wallet: str, blocking: Sequence[Blocked]) -> None:
+        self.wallet, self.blocking = wallet, tuple(blocking)
+        first = self.blocking[0]
+        self.budget, self.group = first.limit, first.group
+        self.needed_e8, self.available_e8 = first.needed_e8, first.available_e8
+        self.held_e8, self.retryable = first.held_e8, all(item.retryable for item in blocking)
+        whose = f" for {first.group}" if first.group else ""
+        super().__init__(
+            f"budget {first.limit!r} of wallet {wallet!r}{whose} has"
+            f" {show_credits(first.available_e8)} credits left and needs"
+            f" {show_credits(first.needed_e8)}"
+            f" ({show_credits(first.held_e8)} are held); {_waiting(first)}{_also(self.blocking)}"
+        )
+
+
+class ChargeAboveHold(Refused):
+    """The charge is larger than its hold, whose policy is to reject that."""
+
+    code = "charge_above_hold"
+
+    def __init__(self, job: str, *, asked_e8: int, covered_e8: int) -> None:
+        self.job, self.asked_e8, self.covered_e8 = job, asked_e8, covered_e8
+        super().__init__(
+            f"job {job!r}: a charge of {show_credits(asked_e8)} credits is more than the"
+            f" {show_credits(covered_e8)} its hold still covers, and the hold's policy is to reject"
+            " that; nothing was written"
+        )
+
+
+class Conflict(LedgerError):
+    """What was asked does not fit what the book says."""
+
+    code = "conflict"
+    exit_status = 7
+
+
+class UnknownWallet(Conflict):
+    """The book has no wallet of that name; `nearest` holds similar names."""
+
+    code = "unknown_wallet"
+
+    def __init__(self, wallet: str, *, book: str, nearest: Sequence[str] = ()) -> None:
+        self.wallet, self.book, self.nearest = wallet, book, tuple(nearest)
+        hint = f"; did you mean {' or '.join(map(repr, self.nearest))}?" if nearest else ""
+        super().__init__(f"no wallet {wallet!r} in book {book!r}{hint}")
+
+
+class UnknownJob(Conflict):
+    """The book has no hold for that job; `nearest` holds similar names."""
+
+    code = "unknown_job"
+
+    def __init__(self, job: str, *, book: str, nearest: Sequence[str] = ()) -> None:
+        self.job, self.book, self.nearest = job, book, tuple(nearest)
+        hint = f"; did you mean {' or '.join(map(repr, self.nearest))}?" if nearest else ""
+        super().__init__(f"no hold for job {job!r} in book {book!r}{hint}")
+
+
+class UnknownBudget(Conflict):
+    """The wallet has no budget of that name; `known` lists those it has."""
+
+    code = "unknown_budget"
+
+    def __init__(self, wallet: str, budget: str, *, known: Sequence[str] = ()) -> None:
+        self.wallet, self.budget, self.known = wallet, budget, tuple(known)
+        listed = ", ".join(map(repr, self.known)) or "none"
+        super().__init__(f"wallet {wallet!r} has no budget {budget!r}; it has {listed}")
+
+
+class WalletExists(Conflict):
+    """A wallet of that name exists with other terms, or one that differs only in case."""
+
+    code = "wallet_exists"
+
+    def __init__(self, wallet: str, *, existing: str, problem: str) -> None:
+        self.wallet, self.existing = wallet, existing
+        super().__init__(f"wallet {wallet!r}: {problem}")
+
+
+class KeyReused(Conflict):
+    """The key was used before for the same verb, with other content; `differs` names the fields."""
+
+    code = "key_reused"
+
+    def __init__(self, verb: str, key: str, *, differs: Mapping[str, tuple[str, str]]) -> None:
+        self.verb, self.key, self.differs = verb, key, dict(differs)
+        told = "; ".join(
+            f"{field} was {before}, now {after}" for field, (before, after) in differs.items()
+        )
+        super().__init__(f"{verb} key {key!r} was used before with other content: {told}")
+
+
+class HoldClosed(Conflict):
+    """The hold is settled or released already; `state` says which."""
+
+    code = "hold_closed"
+
+    def __init__(self, job: str, *, state: str, problem: str) -> None:
+        self.job, self.state = job, state
+        super().__init__(f"job {job!r}: {problem}")
+
+
+class RefundAboveCharge(Conflict):
+    """More would be given back than was charged and not yet refunded."""
+
+    code = "refund_above_charge"
+
+    def __init__(self, job: str, *, asked_e8: int, refundable_e8: int) -> None:
+        self.job, self.asked_e8, self.refundable_e8 = job, asked_e8, refundable_e8
+        super().__init__(
+            f"job {job!r}: a refund of {show_credits(asked_e8)} credits is more than the"
+            f" {show_credits(refundable_e8)} charged and not yet refunded"
+        )
+
+
+class BatchRefused(Conflict):
+    """An item of an all-or-nothing batch was refused, so nothing was written."""
+
+    code = "batch_refused"
+
+    def __init__(self, index: int, error: LedgerError) -> None:
+        self.index, self.error = index, error
+        super().__init__(f"item {index} of the batch: {error}; nothing was written")
+
+
+class StoreError(LedgerError):
+    """The database cannot be used as it is."""
+
+    code = "store_error"
+    exit_status = 8
+
+
+class StoreUnavailable(StoreError):
+    """The database cannot be reached, written to, or has no space left."""
+
+    code = "store_unavailable"
+
+
+class StoreLocked(StoreError):
+    """Another process kept the database locked for longer than the timeout."""
+
+    code = "store_locked"
+
+
+class NotALedger(StoreError):
+    """The file is not a database, or the database holds something else."""
+
+    code = "not_a_ledger"
+
+
+class NeedsMigration(StoreError):
+    """The tables are older than this library, or missing; `kling-ledger db upgrade` helps."""
+
+    code = "needs_migration"
+
+
+class NewerStore(StoreError):
+    """The tables were made by a newer version of this library."""
+
+    code = "newer_store"
+
+
+class VerificationFailed(LedgerError):
+    """The book contradicts itself; `findings` has what was found, the first one first."""
+
+    code = "verification_failed"
+    exit_status = 9
+
+    def __init__(self, findings: Sequence[object]) -> None:
+        self.findings = tuple(findings)
+        more = f" (and {len(self.findings) - 1} more)" if len(self.findings) > 1 else ""
+        super().__init__(f"verification failed: {self.findings[0]}{more}")
+
+
 class MissingExtra(LedgerError):
     """An optional dependency is not installed; `extra` names what to install."""
 
@@ -248,3 +535,14 @@ class MissingExtra(LedgerError):
         super().__init__(
             f"{purpose} needs an optional dependency: python -m pip install 'kling-ledger[{extra}]'"
         )
+
+
+def _waiting(blocked: Blocked) -> str:
+    if blocked.frees_at is not None:
+        return f"there is room from {blocked.frees_at}"
+    return "open holds may give back enough" if blocked.retryable else "waiting does not help"
+
+
+def _also(blocking: Sequence[Blocked]) -> str:
+    others = [f"budget {item.limit!r}" for item in blocking[1:]]
+    return f"; also blocked by {', '.join(others)}" if others else ""

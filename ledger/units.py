@@ -22,6 +22,7 @@ from ledger.errors import (
     InvalidSeconds,
     NoExchangeRate,
 )
+from ledger.figures import CREDIT_E8, show_credits
 
 __all__ = [
     "CREDIT_E8",
@@ -46,9 +47,6 @@ __all__ = [
     "plain",
     "show_credits",
 ]
-
-CREDIT_E8 = 100_000_000
-"""Units of 10^-8 in one credit."""
 
 MAX_AMOUNT_E8 = 2**63 - 1
 """Largest amount a BIGINT column holds: about 92 billion credits."""
@@ -142,18 +140,6 @@ def e8_to_credits(amount_e8: int) -> Decimal:
     Decimal('141.5939616')
     """
     return Decimal(show_credits(amount_e8))
-
-
-def show_credits(amount_e8: int) -> str:
-    """The exact number of credits as plain digits, every significant one of them.
-
-    >>> show_credits(14159396160), show_credits(100_000_000), show_credits(-1)
-    ('141.5939616', '1', '-0.00000001')
-    """
-    sign = "-" if amount_e8 < 0 else ""
-    whole, fraction = divmod(abs(amount_e8), CREDIT_E8)
-    digits = f"{fraction:08d}".rstrip("0")
-    return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
 
 
 def plain(number: Decimal) -> str:

@@ -162,7 +162,11 @@ def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-ERRORS = [getattr(errors, item) for item in errors.__all__ if item != "Fault"]
+ERRORS = [
+    kind
+    for kind in (getattr(errors, item) for item in errors.__all__)
+    if issubclass(kind, errors.LedgerError)
+]
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.__name__)
