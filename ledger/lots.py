@@ -1,0 +1,85 @@
+"""Lots: which credits are spent first, and where refunded ones go back. Pure.
+
+Credits that lapse soonest are spent first; of those that lapse together, promotional ones before
+paid ones, then older before newer. What a charge takes beyond all lots is a debt of the wallet
+(`posted < 0`), and the next credits that come in pay it first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, MutableMapping
+
+from ledger.records import Lot
+
+__all__ = ["NEVER_US", "Taken", "give_back", "lapsable_e8", "order", "take"]
+
+NEVER_US = 2**62
+"""Expiry of a lot that never lapses, for sorting."""
+
+Taken = dict[str, int]
+"""Lot → units of 10^-8 credit, as it stands in the JSON of entries and holds."""
+
+_ORIGINS = {"promotional": 0, "adjustment": 1, "paid": 2}
+
+
+def order(lot: Lot) -> tuple[int, int, int]:
+    """Which lot is spent first."""
+    expires = NEVER_US if lot.expires_at_us is None else lot.expires_at_us
+    return expires, _ORIGINS[lot.origin], lot.seq
+
+
+def take(lots: MutableMapping[int, Lot], amount_e8: int) -> Taken:
+    """Spend an amount from the lots, soonest to lapse first; what is missing is a debt.
+
+    >>> lots = {1: Lot("main", "studio", 1, "paid", 30, 0, 0, None, None, None, 0),
+    ...         2: Lot("main", "studio", 2, "promotional", 20, 0, 0, None, None, 5_000, 0)}
+    >>> take(lots, 25), lots[1].remaining_e8, lots[2].remaining_e8
+    ({'2': 20, '1': 5}, 25, 0)
+    """
+    taken: Taken = {}
+    for lot in sorted(lots.values(), key=order) if len(lots) > 1 else list(lots.values()):
+        if not amount_e8:
+            break
+        part = min(lot.remaining_e8, amount_e8)
+        if part:
+            taken[str(lot.seq)] = part
+            lots[lot.seq] = lot._replace(used_e8=lot.used_e8 + part)
+            amount_e8 -= part
+    return taken
+
+
+def give_back(lots: MutableMapping[int, Lot], amount_e8: int, *, taken: Mapping[str, int]) -> Taken:
+    """Return a refunded amount to the lots its charges took from, the last one first.
+
+    What those did not give (the charge had run into debt, and a later lot paid it) goes to the
+    newest lots that still have something to get back.
+    """
+    back: Taken = {}
+    own = sorted((lots[int(seq)] for seq in taken), key=order, reverse=True)
+    others = sorted(lots.values(), key=lambda lot: lot.seq, reverse=True)
+    for lot, most in [
+        *((lot, taken[str(lot.seq)]) for lot in own),
+        *((lot, lot.used_e8) for lot in others),
+    ]:
+        if not amount_e8:
+            break
+        now = lots[lot.seq]
+        part = min(most, now.used_e8, amount_e8)
+        if part > 0:
+            back[str(lot.seq)] = back.get(str(lot.seq), 0) + part
+            lots[lot.seq] = now._replace(used_e8=now.used_e8 - part)
+            amount_e8 -= part
+    return back
+
+
+def lapsable_e8(lots: Iterable[Lot], held_e8: int, now_us: int) -> int:
+    """Expired credits that no open hold keeps alive.
+
+    A hold keeps the credits alive that it would spend, and it spends the soonest to lapse first.
+    """
+    expired = sum(
+        lot.remaining_e8
+        for lot in lots
+        if lot.expires_at_us is not None and lot.expires_at_us <= now_us
+    )
+    return max(0, expired - held_e8)

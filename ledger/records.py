@@ -1,0 +1,394 @@
+"""What the book is made of: entries, holds, balances, and the bytes their hashes cover.
+
+Times are whole microseconds since 1970 in UTC (`…_us`), amounts are units of 10^-8 credit
+(`…_e8`). Texts hold no control characters, so a line break can separate fields in what is hashed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import sha256
+from typing import Any, Literal, NamedTuple
+from unicodedata import category
+
+from ledger.errors import Fault, InvalidEntry
+from ledger.units import e8_to_credits
+
+__all__ = [
+    "GENESIS",
+    "LONGEST_NAME",
+    "Balance",
+    "Crossing",
+    "Entry",
+    "Hold",
+    "InboxRecord",
+    "Kind",
+    "Lot",
+    "Parked",
+    "Policy",
+    "WalletRecord",
+    "digest_of",
+    "entry_hash",
+    "labels_text",
+    "moment",
+    "name",
+    "us",
+]
+
+Kind = Literal[
+    "open",
+    "top_up",
+    "reserve",
+    "extend",
+    "charge",
+    "release",
+    "refund",
+    "adjust",
+    "lapse",
+    "budget",
+]
+"""Kinds of entries: one per verb that changes a wallet."""
+
+Policy = Literal["owe", "draw", "cap", "reject"]
+"""What a charge above its hold does; see `ledger.Ledger.reserve`."""
+
+GENESIS = bytes(32)
+"""The hash before the first entry of a wallet."""
+
+LONGEST_NAME = 255
+"""Longest key, wallet name, label or reason, in characters; longer ones are a slip."""
+
+MOST_LABELS = 32
+"""Most labels on one job."""
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class Entry(NamedTuple):
+    """One append-only fact in a wallet.
+
+    `posted_e8` moves between the wallet and the contra account, `held_e8` between the wallet's
+    available credits and its holds; each counts once on either side, so debits equal credits by
+    the shape of the row.
+    """
+
+    book: str
+    wallet: str
+    seq: int
+    """Place in the wallet, from 1, without gaps."""
+    kind: str
+    key: str
+    """The caller's key; unique for the kind within the book."""
+    job: str | None
+    contra: str
+    """The account on the other side: funding, promotion, provider, holds, …"""
+    posted_e8: int
+    """Change of the credits that belong to the wallet."""
+    held_e8: int
+    """Change of the credits that holds have set aside."""
+    posted_after_e8: int
+    held_after_e8: int
+    over_e8: int
+    """How much of a charge was above what its hold had been made for."""
+    uncollected_e8: int
+    """How much of a charge the hold's policy did not take."""
+    late: int
+    """1 where a charge came after the release or the deadline of its hold."""
+    lots: str | None
+    """Which lots the credits came from or went to: JSON, lot → units of 10^-8 credit."""
+    facts: str | None
+    """What else belongs to the fact, as JSON: seconds, reason, thresholds crossed, …"""
+    happened_at_us: int
+    recorded_at_us: int
+    digest: bytes
+    """SHA-256 of what the caller asked for."""
+    hash: bytes
+    """SHA-256 over the previous entry's hash, the digest and every column before it."""
+    replayed: bool = False
+    """Whether this is the first result of an earlier call with the same key."""
+
+    @property
+    def amount(self) -> Decimal:
+        """The credits this entry is about: charged, refunded, topped up, set aside, given back."""
+        return e8_to_credits(abs(self.posted_e8 or self.held_e8))
+
+    @property
+    def posted_after(self) -> Decimal:
+        """Credits in the wallet after this entry, held ones included."""
+        return e8_to_credits(self.posted_after_e8)
+
+    @property
+    def held_after(self) -> Decimal:
+        """Credits set aside after this entry."""
+        return e8_to_credits(self.held_after_e8)
+
+    @property
+    def happened_at(self) -> datetime:
+        """When it happened."""
+        return moment(self.happened_at_us)
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was written down."""
+        return moment(self.recorded_at_us)
+
+    @property
+    def details(self) -> dict[str, Any]:
+        """`facts`, read."""
+        return {} if self.facts is None else json.loads(self.facts)
+
+    @property
+    def crossed(self) -> tuple[Crossing, ...]:
+        """Thresholds of budgets that this entry was the first to cross."""
+        return tuple(Crossing(*item) for item in self.details.get("crossed", ()))
+
+
+class Crossing(NamedTuple):
+    """A threshold of a budget that was reached for the first time in its window."""
+
+    budget: str
+    group: str
+    """Whose share, such as `user=li`; empty where the budget is for all."""
+    percent: str
+
+
+class Hold(NamedTuple):
+    """Credits set aside for one job, and what became of them."""
+
+    book: str
+    job: str
+    wallet: str | None
+    seq: int
+    """The entry that made it."""
+    last_seq: int
+    """The last entry about it."""
+    state: str
+    """open, charged, released; awaited while only parked messages know the job."""
+    amount_e8: int
+    """What it was made for, extensions included."""
+    held_e8: int
+    """What is still set aside."""
+    charged_e8: int
+    refunded_e8: int
+    deadline_us: int
+    reserved_at_us: int
+    policy: str
+    on_deadline: str
+    """`keep` (the outcome is unknown, so it stays held) or `release`."""
+    labels: str
+    """JSON object of texts, keys sorted."""
+    terms: str | None
+    """JSON: how it was asked for, and the price version a charge by length is priced with."""
+    lots: str | None
+    """JSON: credits its charges took from each lot and no refund gave back."""
+    parked: int
+    """1 where the inbox may hold messages that wait for this job."""
+
+    def state_at(self, now_us: int) -> str:
+        """The state, where an open hold past its deadline is `unknown`."""
+        return "unknown" if self.state == "open" and now_us >= self.deadline_us else self.state
+
+    @property
+    def amount(self) -> Decimal:
+        """Credits it was made for, extensions included."""
+        return e8_to_credits(self.amount_e8)
+
+    @property
+    def held(self) -> Decimal:
+        """Credits still set aside."""
+        return e8_to_credits(self.held_e8)
+
+    @property
+    def charged(self) -> Decimal:
+        """Credits charged so far, refunds not deducted."""
+        return e8_to_credits(self.charged_e8)
+
+    @property
+    def refunded(self) -> Decimal:
+        """Credits given back after a charge."""
+        return e8_to_credits(self.refunded_e8)
+
+    @property
+    def deadline(self) -> datetime:
+        """From when on its outcome counts as unknown."""
+        return moment(self.deadline_us)
+
+
+class Lot(NamedTuple):
+    """Credits that came in together, with what they cost and when they lapse."""
+
+    book: str
+    wallet: str
+    seq: int
+    """The entry that brought them; also the lot's name."""
+    origin: str
+    """paid, promotional, or adjustment."""
+    granted_e8: int
+    used_e8: int
+    lapsed_e8: int
+    cash_e8: int | None
+    """Money paid for them, in units of 10^-8 of the currency."""
+    currency: str | None
+    expires_at_us: int | None
+    granted_at_us: int
+
+    @property
+    def remaining_e8(self) -> int:
+        """Credits neither used nor lapsed."""
+        return self.granted_e8 - self.used_e8 - self.lapsed_e8
+
+
+class WalletRecord(NamedTuple):
+    """A wallet's row; see `ledger.tables.WalletRow`."""
+
+    book: str
+    id: str
+    folded: str
+    credit_limit_e8: int
+    posted_e8: int
+    held_e8: int
+    seq: int
+    hash: bytes
+    expires_at_us: int | None
+    budgets_seq: int
+    recorded_at_us: int
+
+
+class InboxRecord(NamedTuple):
+    """A parked message's row; see `ledger.tables.InboxRow`."""
+
+    book: str
+    kind: str
+    key: str
+    job: str
+    content: str
+    happened_at_us: int | None
+    recorded_at_us: int
+    digest: bytes
+    applied: int
+
+
+class Balance(NamedTuple):
+    """What a wallet holds."""
+
+    wallet: str
+    posted_e8: int
+    held_e8: int
+    credit_limit_e8: int
+    lapsing_e8: int
+    """Expired credits that no hold keeps alive and no entry has taken out yet."""
+    seq: int
+    """The last entry that is counted."""
+
+    @property
+    def available_e8(self) -> int:
+        """What a new job may reserve: posted − held − lapsing + credit limit."""
+        return self.posted_e8 - self.held_e8 - self.lapsing_e8 + self.credit_limit_e8
+
+    @property
+    def posted(self) -> Decimal:
+        """Credits in the wallet, held ones included; below zero where a charge was owed."""
+        return e8_to_credits(self.posted_e8)
+
+    @property
+    def held(self) -> Decimal:
+        """Credits set aside by open holds."""
+        return e8_to_credits(self.held_e8)
+
+    @property
+    def available(self) -> Decimal:
+        """What a new job may reserve."""
+        return e8_to_credits(self.available_e8)
+
+
+class Parked(NamedTuple):
+    """A charge or refund for a job that nobody has reserved yet; it waits in the inbox."""
+
+    book: str
+    kind: str
+    key: str
+    job: str
+    replayed: bool = False
+
+
+def entry_hash(previous: bytes, entry: Entry) -> bytes:
+    """SHA-256 over the previous hash, the digest, and every column of the entry.
+
+    The columns up to `recorded_at_us` stand in their order, one a line, nothing for NULL.
+    """
+    text = "\n".join(["" if item is None else str(item) for item in entry[:18]])
+    return sha256(previous + entry.digest + text.encode()).digest()
+
+
+def digest_of(*fields: object) -> bytes:
+    """SHA-256 of what a caller asked for, one field a line; no field may hold a line break."""
+    text = "\n".join(["" if item is None else str(item) for item in fields])
+    return sha256(text.encode()).digest()
+
+
+def name(text: object, what: str) -> str:
+    """A key, name, label or reason as it may stand in the book.
+
+    Raises:
+        InvalidEntry: not a text; empty; longer than 255 characters; has a control character or
+            half of a surrogate pair.
+    """
+    if not isinstance(text, str):
+        raise InvalidEntry(what, [Fault("", f"must be a text, not {type(text).__name__}")])
+    if not text or len(text) > LONGEST_NAME:
+        problem = f"must have 1 to {LONGEST_NAME} characters, not {len(text)}"
+        raise InvalidEntry(what, [Fault("", problem)])
+    # Most names are plain ASCII; the slow look at each character is for the others.
+    if not (text.isascii() and text.isprintable()):
+        for place, char in enumerate(text):
+            if category(char) in {"Cc", "Cs", "Zl", "Zp"}:
+                problem = f"has a character that cannot be stored at place {place + 1}"
+                raise InvalidEntry(what, [Fault("", f"{problem} (U+{ord(char):04X})")])
+    return text
+
+
+def labels_text(labels: Mapping[str, str] | None) -> str:
+    """Labels as canonical JSON: keys sorted, no spaces.
+
+    >>> labels_text({"user": "li", "team": "ads"})
+    '{"team":"ads","user":"li"}'
+    """
+    if not labels:
+        return "{}"
+    try:
+        return _labels_text(tuple(sorted(labels.items())))
+    except (TypeError, AttributeError):
+        raise InvalidEntry("labels", [Fault("", "must be a mapping of text to text")]) from None
+
+
+@lru_cache(maxsize=4096)
+def _labels_text(items: tuple[tuple[str, str], ...]) -> str:
+    if len(items) > MOST_LABELS:
+        raise InvalidEntry("labels", [Fault("", f"at most {MOST_LABELS}, not {len(items)}")])
+    for label, value in items:
+        name(label, "a label's name")
+        name(value, f"label {label!r}")
+    return json.dumps(dict(items), ensure_ascii=False, separators=(",", ":"))
+
+
+def us(when: datetime) -> int:
+    """A moment as whole microseconds since 1970 in UTC.
+
+    >>> us(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
+    1000000
+    """
+    return (when - _EPOCH) // _MICROSECOND
+
+
+def moment(when_us: int) -> datetime:
+    """The moment of a number of microseconds since 1970.
+
+    >>> moment(1_000_000).isoformat()
+    '1970-01-01T00:00:01+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=when_us)
