@@ -1,0 +1,1 @@
+"""How the tables of a book came to be, one revision a file; `ledger.store.schema` runs them."""

@@ -1,0 +1,261 @@
+"""Engines and transactions: the only place that opens, commits or rolls back.
+
+SQLite runs in WAL mode with full synchronisation, every write begins IMMEDIATE. On PostgreSQL a
+hopeful verb is one statement that commits by itself; the careful way locks the wallet first.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock, RLock
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.pool import StaticPool
+
+from ledger.errors import (
+    Fault,
+    InvalidEntry,
+    MissingExtra,
+    NotALedger,
+    StoreError,
+    StoreLocked,
+    StoreUnavailable,
+)
+from ledger.store import schema
+from ledger.store.session import Session, SqliteSession
+
+__all__ = ["KeyTaken", "Store", "Transient", "make_engine"]
+
+BUSY_SECONDS = 30
+"""How long a write waits for another process to finish its own on SQLite."""
+
+
+class KeyTaken(Exception):
+    """A unique key of the database was taken already; nothing was written."""
+
+
+class Transient(Exception):
+    """A serialization failure, a deadlock or a lost connection; the same key may be retried."""
+
+
+def make_engine(url: str) -> Engine:
+    """An engine whose connections keep the rules of the book, also for a service's own rows.
+
+    Raises:
+        InvalidEntry: not the URL of a database; another engine than SQLite and PostgreSQL.
+        MissingExtra: PostgreSQL without psycopg.
+    """
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+            return create_engine(parsed, pool_reset_on_return="rollback")
+        if parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed)
+    except (ArgumentError, NoSuchModuleError):
+        problem = "is not the URL of a database, such as sqlite:///credits.db"
+    except ModuleNotFoundError:
+        raise MissingExtra("postgres", "keeping a book on PostgreSQL") from None
+    else:
+        problem = f"{parsed.get_backend_name()} is not supported; use sqlite or postgresql"
+    raise InvalidEntry("the database", [Fault("", problem)])
+
+
+def _sqlite_engine(url: Any) -> Engine:
+    memory = url.database in {None, "", ":memory:"}
+    engine = create_engine(
+        url,
+        connect_args={"check_same_thread": False, "timeout": BUSY_SECONDS},
+        **({"poolclass": StaticPool} if memory else {}),
+    )
+
+    @event.listens_for(engine, "connect")
+    def _configure(connection: sqlite3.Connection, _: object) -> None:
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "recursive_triggers = ON",
+            "cache_size = -65536",
+        ):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Any) -> None:
+        # The write lock comes first: with SQLite's deferred BEGIN two reserves could both read
+        # the old balance.
+        if not connection.get_execution_options().get("ledger_only_reads"):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+class Store:
+    """The connections of one database; safe to share between threads."""
+
+    def __init__(self, url: str) -> None:
+        self.engine = make_engine(url)
+        self.name = self.engine.url.render_as_string(hide_password=True)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._is_memory = isinstance(self.engine.pool, StaticPool)
+        self._kept: list[Any] = []
+        self._writing: Any = RLock() if self.is_sqlite else None
+        self._keeping = Lock()
+        with self.errors():
+            self._open()
+
+    def _open(self) -> None:
+        """Make the tables of a new SQLite file; anything else must have them."""
+        if self.is_sqlite:
+            with self.engine.connect() as connection:
+                found = schema.check(connection.execution_options(ledger_only_reads=True))
+            if found.state == "empty":
+                schema.upgrade(self.engine)
+        with self.engine.connect() as connection:
+            schema.require(connection.execution_options(ledger_only_reads=True))
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._keeping:
+            for connection in self._kept:
+                connection.close()
+            self._kept.clear()
+        self.engine.dispose()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what the drivers raise into errors of the ledger."""
+        try:
+            yield
+        except DBAPIError as error:
+            raise self._typed(error.orig or error) from error
+        except sqlite3.Error as error:
+            raise self._typed(error) from error
+        except Exception as error:
+            if type(error).__module__.startswith("psycopg"):
+                raise self._typed(error) from error
+            raise
+
+    def _typed(self, error: BaseException) -> Exception:
+        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if self.is_sqlite:
+            return _sqlite_error(error, self.name, told)
+        state = getattr(error, "sqlstate", None)
+        if state == "23505":
+            return KeyTaken(told)
+        kind = type(error).__name__
+        if state in {"40001", "40P01"} or (state or "")[:2] in {"08", "57"} or kind in _LOST:
+            return Transient(f"{self.name}: {told}")
+        return StoreUnavailable(f"{self.name}: {told}")
+
+    @contextmanager
+    def _connection(self) -> Iterator[Any]:
+        """A driver's connection, kept between verbs: a pool's checkout costs as much as a write."""
+        with self._keeping:
+            connection = self._kept.pop() if self._kept else None
+        if connection is None:
+            connection = self._connect()
+        try:
+            yield connection
+        except BaseException:
+            if self._rolled_back(connection):
+                self._keep(connection)
+            else:
+                connection.close()
+            raise
+        self._keep(connection)
+
+    def _keep(self, connection: Any) -> None:
+        with self._keeping:
+            self._kept.append(connection)
+
+    def _connect(self) -> Any:
+        fairy = self.engine.raw_connection()
+        connection = fairy.driver_connection
+        if not self._is_memory:
+            fairy.detach()
+        if not self.is_sqlite:
+            from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  only with PostgreSQL
+
+            connection.autocommit = True  # type: ignore[union-attr]
+            # One type for all whole numbers, so that a statement is prepared once.
+            connection.adapters.register_dumper(int, Int8Dumper)  # type: ignore[union-attr]
+        return connection
+
+    def _rolled_back(self, connection: Any) -> bool:
+        """Leave an unfinished transaction; whether the connection can be used again."""
+        try:
+            if not self.is_sqlite:
+                if connection.closed or connection.broken:
+                    return False
+                connection.execute("ROLLBACK")
+            elif connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except Exception:  # noqa: BLE001  whatever is wrong with it, it is of no more use
+            return False
+        return True
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A transaction that commits at the end, or leaves nothing behind."""
+        if self.is_sqlite:
+            with self._writing, self.errors(), self._connection() as connection:
+                connection.execute("BEGIN IMMEDIATE")
+                yield SqliteSession(connection)
+                connection.execute("COMMIT")
+            return
+        from ledger.store.postgres import PostgresSession  # noqa: PLC0415  an optional extra
+
+        with self.errors(), self._connection() as connection:
+            connection.execute("BEGIN")
+            yield PostgresSession(connection)
+            connection.execute("COMMIT")
+
+    @contextmanager
+    def hoping(self) -> Iterator[Session]:
+        """No transaction at all: one guarded statement will write everything (PostgreSQL)."""
+        from ledger.store.postgres import PostgresSession  # noqa: PLC0415  an optional extra
+
+        with self.errors(), self._connection() as connection:
+            yield PostgresSession(connection)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """A snapshot to read from, which blocks nobody."""
+        lock = self._writing if self._is_memory else Lock()
+        with lock, self.errors(), self._connection() as connection:
+            if self.is_sqlite:
+                connection.execute("BEGIN")
+                session: Session = SqliteSession(connection)
+            else:
+                from ledger.store.postgres import PostgresSession  # noqa: PLC0415
+
+                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+                session = PostgresSession(connection)
+            try:
+                yield session
+            finally:
+                connection.execute("ROLLBACK")
+
+
+_LOST = {"OperationalError", "InterfaceError", "AdminShutdown", "ConnectionTimeout"}
+
+
+def _sqlite_error(error: BaseException, store: str, told: str) -> Exception:
+    code = getattr(error, "sqlite_errorname", "") or ""
+    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+        return StoreLocked(f"{store}: another process keeps it locked; try again")
+    if code in {"SQLITE_CONSTRAINT_PRIMARYKEY", "SQLITE_CONSTRAINT_UNIQUE"} or (
+        code == "SQLITE_CONSTRAINT_TRIGGER"
+    ):
+        return KeyTaken(told)
+    if code == "SQLITE_NOTADB":
+        return NotALedger(f"{store}: the file is not a database")
+    if isinstance(error, sqlite3.OperationalError):
+        return StoreUnavailable(f"{store}: {told}")
+    return StoreError(f"{store}: {told}")

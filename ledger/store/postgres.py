@@ -1,0 +1,268 @@
+"""Reading and writing a book on PostgreSQL: one statement where a verb is small, COPY where not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from ledger.budgets import Budget, Level
+from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord
+from ledger.store.session import (
+    COLUMNS,
+    HOLD_CHANGES,
+    WALLET_CHANGES,
+    Session,
+    Stale,
+    columns,
+    hold_changes,
+    wallet_changes,
+)
+from ledger.tables import METADATA
+
+__all__ = ["PostgresSession"]
+
+_MOST_ROWS_IN_ONE_STATEMENT = 24
+"""More rows than this go through COPY."""
+
+_TYPES = {
+    table.name: {column.name: str(column.type).split(" ")[0].lower() for column in table.columns}
+    for table in METADATA.tables.values()
+}
+_CASTS = {"bigint": "bigint", "text": "text", "blob": "bytea"}
+
+_WINDOW_KEY = "book, wallet, budget, share, start_us"
+_WINDOW_UPDATE = (
+    f"ON CONFLICT ({_WINDOW_KEY}) DO UPDATE SET held_e8 = excluded.held_e8,"
+    " used_e8 = excluded.used_e8, peak_e8 = excluded.peak_e8"
+)
+
+
+class PostgresSession(Session):
+    """A transaction, or the one statement of a hopeful verb, on PostgreSQL."""
+
+    lock_clause = " FOR NO KEY UPDATE"
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
+        """All rows of a query."""
+        found: list[Any] = self._connection.execute(_dialect(statement), parameters).fetchall()
+        return found
+
+    def stream(self, statement: str, parameters: Sequence[Any] = ()) -> Iterator[Any]:
+        """The rows of a query, a part at a time."""
+        with self._connection.cursor() as cursor:
+            yield from cursor.stream(_dialect(statement), parameters, size=1000)
+
+    def one_of(self, column: str, values: Collection[str]) -> tuple[str, Any]:
+        """A condition that a column is one of many values, and its one parameter."""
+        return f"{column} = ANY(?)", list(values)
+
+    def write(
+        self,
+        book: str,
+        *,
+        wallets: Sequence[tuple[WalletRecord, bytes | None]],
+        entries: Sequence[Entry],
+        new_holds: Sequence[Hold],
+        changed_holds: Sequence[Hold],
+        adopted_holds: Sequence[Hold],
+        new_lots: Sequence[Lot],
+        changed_lots: Sequence[Lot],
+        windows: Mapping[tuple[str, str, str, int], tuple[int, Level]],
+        rebuilt: Sequence[tuple[str, str]],
+        budgets: Sequence[Budget],
+        parked: Sequence[InboxRecord],
+        applied: Sequence[tuple[str, str]],
+    ) -> None:
+        """Write what was decided: in one guarded statement if it is one wallet and few rows."""
+        levels = [(book, *key, end, *level) for key, (end, level) in windows.items()]
+        rows = len(entries) + len(new_holds) + len(changed_holds) + len(changed_lots) + len(levels)
+        rare = adopted_holds or rebuilt or budgets or parked or applied
+        if len(wallets) == 1 and not rare and rows + len(new_lots) <= _MOST_ROWS_IN_ONE_STATEMENT:
+            record, guard = wallets[0]
+            if guard is not None:
+                self._write_one(
+                    record, guard, entries, new_holds, changed_holds, new_lots, changed_lots, levels
+                )
+                return
+        self._write_wallets(wallets)
+        self._copy("holds", new_holds)
+        self._change_holds(book, changed_holds)
+        for hold in adopted_holds:
+            self._adopt(hold)
+        self._copy("entries", [entry[:20] for entry in entries])
+        self._copy("lots", new_lots)
+        for lot in changed_lots:
+            self._run(_UPDATE_LOT, (lot.used_e8, lot.lapsed_e8, lot.book, lot.wallet, lot.seq))
+        for wallet, budget in rebuilt:
+            self._run(_DELETE_WINDOWS, (book, wallet, budget))
+        for level in levels:
+            self._run(_UPSERT_WINDOW, level)
+        self._copy("budgets", budgets)
+        self._park(book, parked, {hold.job for hold in new_holds})
+        for item in applied:
+            self._run(_APPLIED, (book, *item))
+
+    def _run(self, statement: str, parameters: Sequence[Any]) -> int:
+        done: int = self._connection.execute(statement, parameters).rowcount
+        return done
+
+    def _write_one(
+        self,
+        record: WalletRecord,
+        guard: bytes,
+        entries: Sequence[Entry],
+        new_holds: Sequence[Hold],
+        changed_holds: Sequence[Hold],
+        new_lots: Sequence[Lot],
+        changed_lots: Sequence[Lot],
+        levels: Sequence[tuple[Any, ...]],
+    ) -> None:
+        """Everything about one wallet in one round trip, unless its hash is no longer the guard."""
+        statement = _one_statement(
+            len(entries),
+            len(new_holds),
+            len(changed_holds),
+            len(new_lots),
+            len(changed_lots),
+            len(levels),
+        )
+        parameters: list[Any] = [*wallet_changes(record), record.book, record.id, guard]
+        for entry in entries:
+            parameters += entry[:20]
+        for hold in new_holds:
+            parameters += hold
+        for hold in changed_holds:
+            parameters += (*hold_changes(hold), hold.book, hold.job)
+        for lot in new_lots:
+            parameters += lot
+        for lot in changed_lots:
+            parameters += (lot.used_e8, lot.lapsed_e8, lot.book, lot.wallet, lot.seq)
+        for level in levels:
+            parameters += level
+        if not self._connection.execute(statement, parameters).fetchone()[0]:
+            raise Stale
+
+    def _write_wallets(self, wallets: Sequence[tuple[WalletRecord, bytes | None]]) -> None:
+        for record, guard in wallets:
+            if guard is None:
+                self._run(_INSERT_WALLET, record)
+            elif not self._run(
+                _UPDATE_WALLET, (*wallet_changes(record), record.book, record.id, guard)
+            ):
+                raise Stale
+
+    def _copy(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        if not rows:
+            return
+        statement = f"COPY {table} ({columns(table)}) FROM STDIN"
+        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def _change_holds(self, book: str, holds: Sequence[Hold]) -> None:
+        if not holds:
+            return
+        names = ("job", *HOLD_CHANGES)
+        listed = json.dumps(
+            [dict(zip(names, (hold.job, *hold_changes(hold)), strict=True)) for hold in holds],
+            ensure_ascii=False,
+        )
+        self._run(_CHANGE_HOLDS, (listed, book))
+
+    def _adopt(self, hold: Hold) -> None:
+        if not self._run(_ADOPT_HOLD, (*hold[2:], hold.book, hold.job)):
+            raise Stale
+
+    def _park(self, book: str, parked: Sequence[InboxRecord], new: set[str]) -> None:
+        self._copy("inbox", parked)
+        for job in sorted({record.job for record in parked} - new):
+            # Whoever reserves the job locks this row first, so that no message slips past.
+            if not self._run(_TOUCH_AWAITED, (book, job)):
+                raise Stale
+
+
+@cache
+def _dialect(statement: str) -> str:
+    return statement.replace("?", "%s")
+
+
+def _values(table: str, rows: int, names: Sequence[str] | None = None) -> str:
+    """Rows of parameters with the types of a table's columns."""
+    types = _TYPES[table]
+    casts = [f"%s::{_CASTS[types[name]]}" for name in names or COLUMNS[table]]
+    return ", ".join(f"({', '.join(casts)})" for _ in range(rows))
+
+
+def _insert(table: str, rows: int, more: str = "") -> str:
+    names = columns(table)
+    values = f"(VALUES {_values(table, rows)}) AS v ({names})"
+    chosen = columns(table, "v.")
+    return f"INSERT INTO {table} ({names}) SELECT {chosen} FROM w, {values} {more}"
+
+
+@cache
+def _one_statement(
+    entries: int, new_holds: int, changed_holds: int, new_lots: int, changed_lots: int, levels: int
+) -> str:
+    """A chain of writes that happen only if the wallet is still the one that was read."""
+    assigned = ", ".join(f"{name} = %s" for name in WALLET_CHANGES)
+    guarded = "WHERE book = %s AND id = %s AND hash = %s RETURNING book"
+    parts = [f"w AS (UPDATE wallets SET {assigned} {guarded})"]
+    if entries:
+        parts.append(f"e AS ({_insert('entries', entries)})")
+    if new_holds:
+        parts.append(f"h AS ({_insert('holds', new_holds)})")
+    if changed_holds:
+        names = (*HOLD_CHANGES, "book", "job")
+        changed = ", ".join(f"{name} = v.{name}" for name in HOLD_CHANGES)
+        parts.append(
+            f"c AS (UPDATE holds SET {changed}"
+            f" FROM w, (VALUES {_values('holds', changed_holds, names)}) AS v ({', '.join(names)})"
+            " WHERE holds.book = v.book AND holds.job = v.job)"
+        )
+    if new_lots:
+        parts.append(f"l AS ({_insert('lots', new_lots)})")
+    if changed_lots:
+        keys = ("used_e8", "lapsed_e8", "book", "wallet", "seq")
+        parts.append(
+            "m AS (UPDATE lots SET used_e8 = v.used_e8, lapsed_e8 = v.lapsed_e8"
+            f" FROM w, (VALUES {_values('lots', changed_lots, keys)}) AS v ({', '.join(keys)})"
+            " WHERE lots.book = v.book AND lots.wallet = v.wallet AND lots.seq = v.seq)"
+        )
+    if levels:
+        parts.append(f"b AS ({_insert('windows', levels, _WINDOW_UPDATE)})")
+    return f"WITH {', '.join(parts)} SELECT count(*) FROM w"
+
+
+def _assigned(names: Sequence[str]) -> str:
+    return ", ".join(f"{name} = %s" for name in names)
+
+
+_INSERT_WALLET = f"INSERT INTO wallets ({columns('wallets')}) VALUES {_values('wallets', 1)}"
+_UPDATE_WALLET = (
+    f"UPDATE wallets SET {_assigned(WALLET_CHANGES)} WHERE book = %s AND id = %s AND hash = %s"
+)
+_ADOPT_HOLD = (
+    f"UPDATE holds SET {_assigned(COLUMNS['holds'][2:])}"
+    " WHERE book = %s AND job = %s AND state = 'awaited'"
+)
+_TOUCH_AWAITED = "UPDATE holds SET parked = 1 WHERE book = %s AND job = %s AND state = 'awaited'"
+_UPDATE_LOT = (
+    "UPDATE lots SET used_e8 = %s, lapsed_e8 = %s WHERE book = %s AND wallet = %s AND seq = %s"
+)
+_DELETE_WINDOWS = "DELETE FROM windows WHERE book = %s AND wallet = %s AND budget = %s"
+_UPSERT_WINDOW = (
+    f"INSERT INTO windows ({columns('windows')}) VALUES {_values('windows', 1)} {_WINDOW_UPDATE}"
+)
+_APPLIED = "UPDATE inbox SET applied = 1 WHERE book = %s AND kind = %s AND key = %s"
+_CHANGE_HOLDS = (
+    f"UPDATE holds SET {', '.join(f'{name} = v.{name}' for name in HOLD_CHANGES)}"
+    " FROM json_to_recordset(%s::json) AS v (job text, "
+    + ", ".join(f"{name} {_CASTS[_TYPES['holds'][name]]}" for name in HOLD_CHANGES)
+    + ") WHERE holds.book = %s AND holds.job = v.job"
+)

@@ -1,0 +1,95 @@
+"""Databases as fixtures.
+
+`database_url` has the tables; on PostgreSQL the tests of one process share it, so each test works
+in its own `book`. `empty_url` has nothing, and belongs to one test. Both run the test on SQLite
+and on PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import databases
+import pytest
+from sqlalchemy import URL
+
+_RUN = pytest.StashKey[Path]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    folder = databases.begin_run()
+    if folder is not None:
+        config.stash[_RUN] = folder
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    folder = config.stash.get(_RUN, None)
+    if folder is not None:
+        databases.end_run(folder)
+
+
+@pytest.fixture
+def book() -> str:
+    """A book that no other test writes in."""
+    return f"book-{uuid4().hex[:12]}"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """A database with the tables of a book."""
+    url: str = request.getfixturevalue(f"{_prefix(request)}_url")
+    return url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest) -> str:
+    """A database with nothing in it, for this test alone."""
+    url: str = request.getfixturevalue(f"empty_{_prefix(request)}_url")
+    return url
+
+
+@pytest.fixture
+def sqlite_url(sqlite_template: Path, tmp_path: Path) -> str:
+    """An SQLite file with the tables of a book, for this test alone."""
+    return databases.sqlite_url(Path(shutil.copyfile(sqlite_template, tmp_path / "ledger.db")))
+
+
+@pytest.fixture
+def empty_sqlite_url(tmp_path: Path) -> str:
+    """An SQLite file that does not exist yet."""
+    return databases.sqlite_url(tmp_path / "empty.db")
+
+
+@pytest.fixture(scope="session")
+def postgres_url(postgres_server: URL) -> Iterator[str]:
+    """A PostgreSQL schema with the tables of a book, shared by the tests of this process."""
+    with databases.fresh_schema(postgres_server) as url:
+        yield databases.migrate(url)
+
+
+@pytest.fixture
+def empty_postgres_url(postgres_server: URL) -> Iterator[str]:
+    """A PostgreSQL schema with nothing in it, for this test alone."""
+    with databases.fresh_schema(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> URL:
+    """A running PostgreSQL."""
+    return databases.server()
+
+
+@pytest.fixture(scope="session")
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with the tables, to copy."""
+    path = tmp_path_factory.mktemp("template") / "ledger.db"
+    databases.migrate(databases.sqlite_url(path))
+    return path
+
+
+def _prefix(request: pytest.FixtureRequest) -> str:
+    return {"sqlite": "sqlite", "postgresql": "postgres"}[request.param]
