@@ -1,0 +1,486 @@
+"""The verbs: one object bound to one book of one database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
+
+from ledger.book import rules
+from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
+from ledger.book.work import Asked, Warm, Work
+from ledger.budgets import budget
+from ledger.errors import (
+    BatchRefused,
+    Fault,
+    InvalidEntry,
+    LedgerError,
+    StoreUnavailable,
+)
+from ledger.lots import lapsable_e8
+from ledger.records import Balance, Entry, Hold, Parked, Policy, name, us
+from ledger.store import KeyTaken, Stale, Store, Transient
+from ledger.units import Amount, Length, credits_to_e8
+
+__all__ = ["Book"]
+
+Clock = Callable[[], datetime]
+Outcome = Entry | Parked | LedgerError
+"""What became of one item of a batch."""
+
+Asking = TypeVar("Asking")
+T = TypeVar("T")
+
+_RULES: dict[type, Callable[..., Entry | Parked]] = {
+    Reserve: rules.reserve,
+    Extend: rules.extend,
+    Charge: rules.charge,
+    Release: rules.release,
+    Refund: rules.refund,
+    TopUp: rules.top_up,
+    Adjust: rules.adjust,
+}
+_KINDS = {Charge: "charge", Release: "release", Refund: "refund"}
+_ATTEMPTS = 8
+
+
+class Book:
+    """Wallets, holds and budgets of one tenant, kept in a database.
+
+    Safe to share between threads. Every verb checks and writes in one transaction; repeating a
+    call with the same key gives the first result again and changes nothing.
+
+    >>> with Book("sqlite://") as book:
+    ...     _ = book.top_up("studio", 100, key="invoice-1")
+    ...     _ = book.reserve("studio", 40, key="job-1")
+    ...     _ = book.charge("job-1", 25)
+    ...     print(book.balance("studio").available)
+    75
+    """
+
+    def __init__(self, url: str, *, book: str = "main", clock: Clock | None = None) -> None:
+        self.book = name(book, "the book")
+        self._clock = clock
+        self._store = Store(url)
+        self._warm = Warm()
+
+    def __enter__(self) -> Self:
+        """The book itself; it closes at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close every connection."""
+        self.close()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._store.close()
+
+    # Verbs
+
+    def open_wallet(self, wallet: str, *, credit_limit: Amount = 0) -> Entry:
+        """Open a wallet; with a credit limit it may go that far below zero.
+
+        Raises:
+            InvalidAmount, InvalidEntry: the limit or the name.
+            WalletExists: the name is taken with another limit, or differs only in case.
+        """
+        limit_e8 = credits_to_e8(credit_limit)
+        return self._do(lambda work: rules.open_wallet(work, wallet, limit_e8))
+
+    def top_up(
+        self,
+        wallet: str,
+        amount: Amount,
+        *,
+        key: str,
+        cash: Amount | None = None,
+        currency: str | None = None,
+        expires: When = None,
+        promotional: bool = False,
+        at: When = None,
+    ) -> Entry:
+        """Bring credits into a wallet; the first top-up opens it.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            WalletExists: the name differs only in case from a wallet's.
+        """
+        item = TopUp(wallet, amount, key, cash, currency, expires, promotional, at)
+        return self._one(rules.top_up, item)
+
+    def reserve(
+        self,
+        wallet: str,
+        amount: Any,
+        *,
+        key: str,
+        labels: Mapping[str, str] | None = None,
+        deadline: timedelta | datetime | None = None,
+        policy: Policy = "owe",
+        on_deadline: str = "keep",
+        at: When = None,
+        dry_run: bool = False,
+    ) -> Entry:
+        """Set credits aside for one job, whose name is the key.
+
+        Args:
+            wallet: where the credits come from.
+            amount: credits to set aside.
+            key: the job; a repeated call with the same content gives the first result.
+            labels: what budgets select by, such as team, user, model.
+            deadline: from when on the outcome counts as unknown; 24 hours, if None.
+            policy: what a charge above the hold does. `owe` takes it all, below zero if need be;
+                `draw` takes what is available; `cap` takes no more than the hold; `reject` refuses.
+            on_deadline: `keep` it held past the deadline, or `release` it.
+            at: when it happened; now, if None.
+            dry_run: answer without writing.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            UnknownWallet: there is no such wallet.
+            InsufficientCredits: the wallet has too few available; names every limit in the way.
+            BudgetExceeded: a hard budget has no room.
+        """
+        item = Reserve(wallet, amount, key, labels, deadline, policy, on_deadline, at)
+        return self._one(rules.reserve, item, dry_run=dry_run)
+
+    def extend(
+        self,
+        job: str,
+        *,
+        key: str,
+        amount: Amount | None = None,
+        deadline: timedelta | datetime | None = None,
+        at: When = None,
+    ) -> Entry:
+        """Set more credits aside for an open hold, give it more time, or both.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            UnknownJob: there is no such hold.
+            HoldClosed: it is settled or released.
+            InsufficientCredits, BudgetExceeded: there is no room for more.
+        """
+        return self._one(rules.extend, Extend(job, key, amount, deadline, at))
+
+    def charge(
+        self,
+        job: str,
+        amount: Amount | None = None,
+        *,
+        seconds: Length | None = None,
+        key: str | None = None,
+        final: bool = True,
+        at: When = None,
+    ) -> Entry | Parked:
+        """Take what a job cost; if `final`, the rest of its hold goes back.
+
+        A charge is a fact: it is recorded when it is above the hold, after the deadline or after a
+        release, and parked where nobody has reserved the job. The key is the job's name, if None.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidSeconds, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            ChargeAboveHold: above the hold, whose policy is `reject`.
+        """
+        return self._one(rules.charge, Charge(job, amount, seconds, key, final, at))
+
+    def release(
+        self, job: str, *, key: str | None = None, reason: str | None = None, at: When = None
+    ) -> Entry:
+        """Give back what a hold has set aside, unused.
+
+        Raises:
+            InvalidEntry, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            UnknownJob: there is no such hold.
+            HoldClosed: it is settled or released already.
+        """
+        return self._one(rules.release, Release(job, key, reason, at))
+
+    def refund(
+        self,
+        job: str,
+        amount: Amount | None = None,
+        *,
+        key: str | None = None,
+        reason: str | None = None,
+        at: When = None,
+    ) -> Entry | Parked:
+        """Give back what was charged, all of it if no amount is given.
+
+        Balance, lots and the budget window of the charge are put back. Parked where nobody has
+        reserved the job.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            RefundAboveCharge: more than was charged and not yet refunded.
+        """
+        return self._one(rules.refund, Refund(job, amount, key, reason, at))
+
+    def adjust(
+        self, wallet: str, amount: Amount, *, key: str, reason: str, at: When = None
+    ) -> Entry:
+        """Correct a wallet by an amount with a sign.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidMoment: what was given.
+            KeyReused: the key was used with other content.
+            UnknownWallet: there is no such wallet.
+        """
+        return self._one(rules.adjust, Adjust(wallet, amount, key, reason, at))
+
+    def expire(self, job: str, *, key: str | None = None) -> Entry:
+        """Release a hold whose deadline has passed, because you know that it will not be charged.
+
+        Raises:
+            KeyReused: the key was used with other content.
+            UnknownJob: there is no such hold.
+            HoldClosed: it is settled already, or its deadline has not passed.
+        """
+        return self._do(lambda work: rules.expire(work, job, key))
+
+    def lapse(self, wallet: str) -> list[Entry]:
+        """Take out expired credits that no open hold keeps alive.
+
+        Raises:
+            UnknownWallet: there is no such wallet.
+        """
+        return self._do(lambda work: rules.lapse(work, wallet))
+
+    # Budgets
+
+    def set_budget(
+        self,
+        wallet: str,
+        title: str,
+        limit: Amount,
+        *,
+        key: str,
+        match: Mapping[str, str] | None = None,
+        period: str = "month",
+        rolling_seconds: int | None = None,
+        timezone: str = "UTC",
+        hard: bool = True,
+        thresholds: Sequence[int | str | Decimal] = (),
+    ) -> Entry:
+        """Limit a wallet's spending; what its current window already holds counts.
+
+        Raises:
+            InvalidEntry, InvalidAmount, InvalidBudget: what was given.
+            KeyReused: the key was used with other content.
+            UnknownWallet: there is no such wallet.
+        """
+        wanted = budget(
+            title,
+            self.book,
+            wallet,
+            limit_e8=credits_to_e8(limit),
+            match=match,
+            period=period,
+            rolling_seconds=rolling_seconds,
+            timezone=timezone,
+            hard=hard,
+            thresholds=thresholds,
+        )
+        return self._do(lambda work: rules.set_budget(work, wallet, wanted, key))
+
+    def remove_budget(self, wallet: str, title: str, *, key: str) -> Entry:
+        """Stop a budget; what it was stays in the book.
+
+        Raises:
+            KeyReused: the key was used with other content.
+            UnknownWallet, UnknownBudget: there is no such thing.
+        """
+        return self._do(lambda work: rules.remove_budget(work, wallet, title, key))
+
+    # Batches
+
+    def batch(self, items: Sequence[Item], *, atomic: bool = False) -> list[Outcome]:
+        """Do many items in one transaction; one outcome per item, in order.
+
+        A refused item leaves its error as the outcome and changes nothing, as if the items were
+        done one by one.
+
+        Raises:
+            BatchRefused: with `atomic`, an item was refused; nothing was written.
+        """
+        for place, item in enumerate(items):
+            if type(item) not in _RULES:
+                problem = f"is a {type(item).__name__}, not an item such as Reserve"
+                raise InvalidEntry("the batch", [Fault(f"[{place}]", problem)])
+        if not items:
+            return []
+        return self._do(lambda work: self._decide_all(work, items, atomic=atomic), many=items)
+
+    # Reading
+
+    def balance(self, wallet: str) -> Balance:
+        """What a wallet holds now; one read, whatever its age.
+
+        Raises:
+            UnknownWallet: there is no such wallet.
+        """
+        now_us = self._now_us()
+        with self._store.reading() as session:
+            found = Work(session, self.book, now_us, pricing=self, trusting=True).wallet(wallet)
+            lapsing_e8 = 0
+            if found.expires_at_us is not None and found.expires_at_us <= now_us:
+                lots = session.lots(self.book, wallet, complete=False)
+                lapsing_e8 = lapsable_e8(lots, found.held_e8, now_us)
+        return Balance(
+            wallet,
+            found.posted_e8,
+            found.held_e8,
+            found.credit_limit_e8,
+            lapsing_e8,
+            found.seq,
+        )
+
+    def hold(self, job: str) -> Hold:
+        """The hold of a job.
+
+        Raises:
+            UnknownJob: there is no such hold.
+        """
+        with self._store.reading() as session:
+            return Work(session, self.book, self._now_us(), pricing=self, trusting=True).hold(job)
+
+    def statement(self, wallet: str) -> list[Entry]:
+        """Every entry of a wallet, in order, with running balances.
+
+        Raises:
+            UnknownWallet: there is no such wallet.
+        """
+        with self._store.reading() as session:
+            Work(session, self.book, 0, pricing=self, trusting=True).wallet(wallet)
+            return session.entries(self.book, wallet)
+
+    # What the book must be told about prices
+
+    def asked(self, item: Reserve) -> Asked:
+        """The credits a reserve asks for."""
+        return Asked(credits_to_e8(item.amount), item.labels, None)
+
+    def bill(self, price: Mapping[str, Any] | None, seconds: str) -> int:  # noqa: ARG002
+        """A plain book knows no prices.
+
+        Raises:
+            InvalidEntry: always.
+        """
+        problem = "needs the credits charged: the hold carries no price to charge seconds with"
+        raise InvalidEntry("charge", [Fault("", problem)])
+
+    # How a unit of work is run
+
+    def _one(self, rule: Callable[[Work, Asking], T], item: Asking, *, dry_run: bool = False) -> T:
+        return self._do(lambda work: rule(work, item), dry_run=dry_run)
+
+    def _do(
+        self,
+        decide: Callable[[Work], T],
+        *,
+        many: Sequence[Item] = (),
+        dry_run: bool = False,
+    ) -> T:
+        """Hope first: no key was used before. Where that is wrong, look carefully."""
+        now_us = self._now_us()
+        try:
+            return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
+        except (KeyTaken, Stale, Transient, LedgerError) as error:
+            if isinstance(error, StoreUnavailable):
+                raise
+        waits = Retrying(
+            retry=retry_if_exception_type((KeyTaken, Stale, Transient)),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random(0, timedelta(milliseconds=50)),
+            reraise=True,
+        )
+        try:
+            result: T = waits(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
+        except (KeyTaken, Stale, Transient) as error:
+            raise StoreUnavailable(f"{error}; nothing is known to be written: try again") from error
+        return result
+
+    def _run(
+        self,
+        decide: Callable[[Work], T],
+        now_us: int,
+        *,
+        many: Sequence[Item],
+        dry_run: bool,
+        careful: bool,
+    ) -> T:
+        hoping = not careful and not many and not self._store.is_sqlite and not dry_run
+        with self._store.hoping() if hoping else self._store.writing() as session:
+            work = Work(
+                session,
+                self.book,
+                now_us,
+                pricing=self,
+                warm=self._warm,
+                careful=careful,
+                trusting=hoping,
+            )
+            if many:
+                work.preload(*_asked_for(many))
+            result = decide(work)
+            if dry_run:
+                return result
+            if hoping and not work.is_one_statement:
+                raise Stale
+            work.flush()
+        work.written()
+        self._warm.give(work)
+        return result
+
+    def _decide_all(self, work: Work, items: Sequence[Item], *, atomic: bool) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        for place, item in enumerate(items):
+            try:
+                outcomes.append(_RULES[type(item)](work, item))
+            except LedgerError as error:
+                if not work.careful:
+                    raise
+                if atomic:
+                    raise BatchRefused(place, error) from error
+                outcomes.append(error)
+        return outcomes
+
+    def _now_us(self) -> int:
+        return us(datetime.now(UTC) if self._clock is None else self._clock())
+
+
+def _asked_for(items: Sequence[Item]) -> tuple[set[str], list[str], dict[str, list[str]]]:
+    """The wallets, jobs and keys that the items of a batch will ask for."""
+    wallets: set[str] = set()
+    jobs: dict[str, None] = {}
+    keys: dict[str, list[str]] = {}
+    for item in items:
+        if isinstance(item, (Reserve, TopUp, Adjust)):
+            if isinstance(item.wallet, str):
+                wallets.add(item.wallet)
+        elif isinstance(item.job, str):
+            jobs[item.job] = None
+        kind = _KINDS.get(type(item))
+        if kind is not None and isinstance(item, (Charge, Release, Refund)):
+            key = item.job if item.key is None else item.key
+            if isinstance(key, str):
+                keys.setdefault(kind, []).append(key)
+        if isinstance(item, Reserve) and isinstance(item.key, str):
+            jobs[item.key] = None
+    return wallets, list(jobs), keys

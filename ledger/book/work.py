@@ -1,0 +1,495 @@
+"""One unit of work: what was read under the lock, what is decided, what is to be written.
+
+Nothing here talks SQL; a `Session` of the store reads and writes. Decisions (`ledger.book.rules`)
+change only what stands here, and only after every check has passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from difflib import get_close_matches
+from itertools import chain
+from operator import attrgetter
+from typing import Any, NamedTuple, Protocol
+
+from ledger.book.items import Reserve
+from ledger.budgets import Budget, Level, Window
+from ledger.errors import UnknownJob, UnknownWallet
+from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
+from ledger.store import Session
+
+__all__ = ["Asked", "Pricing", "Series", "Wallet", "Warm", "Work"]
+
+
+class Asked(NamedTuple):
+    """What a reserve asks for, once a quote has been read."""
+
+    amount_e8: int
+    labels: Mapping[str, str] | None
+    price: Mapping[str, Any] | None
+    """What a charge by length will be priced with."""
+
+
+class Pricing(Protocol):
+    """What the book must be told about prices, of which it knows nothing itself."""
+
+    def asked(self, item: Reserve) -> Asked:
+        """The credits a reserve asks for, its labels, and the price to charge by later."""
+
+    def bill(self, price: Mapping[str, Any] | None, seconds: str) -> int:
+        """Units of 10^-8 credit for a length, under the price of a hold."""
+
+
+MOST_ROWS = 24
+"""More rows than this are not written with one statement."""
+
+_MOST_WARM_HOLDS = 20_000
+_MOST_WARM_WALLETS = 2_000
+
+Series = dict[int, tuple[int, Level]]
+"""Windows of one share of one budget: start → (end, level)."""
+
+
+class Wallet:
+    """A wallet while it is worked on, with what belongs to it as far as it was needed.
+
+    Everything here is true as long as the wallet's hash in the database is `guard`.
+    """
+
+    __slots__ = (
+        "book",
+        "budgets",
+        "budgets_seq",
+        "credit_limit_e8",
+        "expires_at_us",
+        "folded",
+        "guard",
+        "hash",
+        "held_e8",
+        "holds",
+        "id",
+        "lots",
+        "lots_complete",
+        "posted_e8",
+        "recorded_at_us",
+        "seq",
+        "series",
+    )
+
+    def __init__(self, record: WalletRecord) -> None:
+        (
+            self.book,
+            self.id,
+            self.folded,
+            self.credit_limit_e8,
+            self.posted_e8,
+            self.held_e8,
+            self.seq,
+            self.hash,
+            self.expires_at_us,
+            self.budgets_seq,
+            self.recorded_at_us,
+        ) = record
+        self.guard: bytes | None = self.hash
+        self.lots: dict[int, Lot] | None = None
+        self.lots_complete = False
+        self.budgets: list[Budget] | None = None
+        self.series: dict[tuple[str, str], Series] = {}
+        self.holds: dict[str, Hold] = {}
+
+    def record(self) -> WalletRecord:
+        """The wallet's row."""
+        return WalletRecord(
+            self.book,
+            self.id,
+            self.folded,
+            self.credit_limit_e8,
+            self.posted_e8,
+            self.held_e8,
+            self.seq,
+            self.hash,
+            self.expires_at_us,
+            self.budgets_seq,
+            self.recorded_at_us,
+        )
+
+    def trim(self) -> None:
+        """Keep what is warm within bounds."""
+        if len(self.holds) > _MOST_WARM_HOLDS:
+            for job in list(self.holds)[: len(self.holds) - _MOST_WARM_HOLDS // 2]:
+                del self.holds[job]
+        if len(self.series) > _MOST_WARM_HOLDS:
+            self.series.clear()
+
+
+class Warm:
+    """Wallets as the last work left them, so that the next need not read them again.
+
+    A wallet is taken out while it is worked on, so that no two threads share one.
+    """
+
+    def __init__(self) -> None:
+        self._wallets: dict[str, Wallet] = {}
+        self._jobs: dict[str, str] = {}
+
+    def take(self, wallet: str) -> Wallet | None:
+        """The wallet, now the caller's."""
+        return self._wallets.pop(wallet, None)
+
+    def wallet_of(self, job: str) -> str | None:
+        """The wallet a job was last seen in."""
+        return self._jobs.get(job)
+
+    def give(self, work: Work) -> None:
+        """Keep the wallets of finished work, unless something was staged and not written."""
+        for wallet in work.wallets.values():
+            if wallet.guard == wallet.hash:
+                wallet.trim()
+                self._wallets[wallet.id] = wallet
+        self._jobs.update((job, hold.wallet) for job, hold in work.put_holds() if hold.wallet)
+        if len(self._wallets) > _MOST_WARM_WALLETS or len(self._jobs) > _MOST_WARM_HOLDS:
+            self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._wallets.clear()
+        self._jobs.clear()
+
+
+class Work:
+    """A unit of work on one book.
+
+    A hopeful one assumes that no key was used before and, where `trusting`, that what is warm is
+    still true; the database refuses the write where that is wrong, and the work is done again,
+    carefully.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        book: str,
+        now_us: int,
+        *,
+        pricing: Pricing,
+        warm: Warm | None = None,
+        careful: bool = True,
+        trusting: bool = False,
+    ) -> None:
+        self.session, self.book, self.now_us = session, book, now_us
+        self.pricing = pricing
+        self.warm = warm or Warm()
+        self.careful, self.trusting = careful, trusting
+        self.wallets: dict[str, Wallet] = {}
+        self.touched: dict[str, Wallet] = {}
+        self.entries: list[Entry] = []
+        self.staged: dict[tuple[str, str], Entry] = {}
+        self.known: dict[tuple[str, str], Entry | None] = {}
+        self.holds: dict[str, Hold | None] = {}
+        self.new_holds: dict[str, Hold] = {}
+        self.changed_holds: dict[str, Hold] = {}
+        self.adopted_holds: dict[str, Hold] = {}
+        self.new_lots: dict[tuple[str, int], Lot] = {}
+        self.changed_lots: dict[tuple[str, int], Lot] = {}
+        self.windows: dict[tuple[str, str, str, int], tuple[int, Level]] = {}
+        self.budgets: list[Budget] = []
+        self.parked: list[InboxRecord] = []
+        self.applied: list[tuple[str, str]] = []
+        self.rebuilt: list[tuple[str, str]] = []
+
+    # Reading
+
+    def preload(
+        self, wallets: Iterable[str], jobs: Collection[str], keys: Mapping[str, list[str]]
+    ) -> None:
+        """Lock the wallets of a batch in one order, then read what its items will ask for."""
+        wanted = set(wallets)
+        if jobs:
+            wanted.update(self.session.wallets_of(self.book, jobs))
+        for wallet in sorted(wanted):
+            self.find_wallet(wallet)
+        if jobs:
+            self.holds |= dict.fromkeys(jobs)
+            self.holds |= {hold.job: hold for hold in self.session.holds(self.book, jobs)}
+        if self.careful:
+            for kind, used in keys.items():
+                self.known |= {(kind, key): None for key in used}
+                for entry in self.session.entries_by_keys(self.book, kind, used):
+                    self.known[kind, entry.key] = entry
+
+    def find_wallet(self, wallet: str) -> Wallet | None:
+        """The wallet, locked until the work is done, or None where the book has none."""
+        found = self.wallets.get(wallet)
+        if found is not None:
+            return found
+        warm = self.warm.take(wallet)
+        if warm is None or not self.trusting:
+            record = self.session.wallet(self.book, wallet, lock=not self.trusting)
+            if record is None:
+                return None
+            if warm is None or warm.hash != record.hash:
+                warm = Wallet(record)
+        self.wallets[wallet] = warm
+        return warm
+
+    def wallet(self, wallet: str) -> Wallet:
+        """The wallet; raises UnknownWallet with the nearest names."""
+        found = self.find_wallet(wallet)
+        if found is None:
+            known = self.session.wallet_names(self.book)
+            nearest = get_close_matches(wallet, known, n=3)
+            raise UnknownWallet(wallet, book=self.book, nearest=nearest)
+        return found
+
+    def find_hold(self, job: str) -> Hold | None:
+        """The hold of a job, read after its wallet was locked, or None."""
+        if job in self.holds:
+            return self.holds[job]
+        if (wallet := self.warm.wallet_of(job)) is not None:
+            known = self.find_wallet(wallet)
+            if known is not None and (warm := known.holds.get(job)) is not None:
+                return warm
+        found = self.session.hold(self.book, job)
+        if found is not None and found.wallet is not None and found.wallet not in self.wallets:
+            # The hold may have changed before its wallet was ours.
+            self.find_wallet(found.wallet)
+            found = self.session.hold(self.book, job)
+        self.holds[job] = found
+        return found
+
+    def hold(self, job: str) -> Hold:
+        """The hold of a job; raises UnknownJob with similar names."""
+        found = self.find_hold(job)
+        if found is None or found.wallet is None:
+            nearest = self.session.similar_jobs(self.book, job)
+            raise UnknownJob(job, book=self.book, nearest=nearest)
+        return found
+
+    def earlier(self, kind: str, key: str) -> Entry | None:
+        """The entry an earlier call with this key wrote; looked for only by careful work."""
+        staged = self.staged.get((kind, key))
+        if staged is not None or not self.careful:
+            return staged
+        if (kind, key) not in self.known:
+            self.known[kind, key] = self.session.entry_by_key(self.book, kind, key)
+        return self.known[kind, key]
+
+    def entry(self, wallet: str, seq: int) -> Entry:
+        """The entry at a place in a wallet."""
+        for staged in self.entries:
+            if (staged.wallet, staged.seq) == (wallet, seq):
+                return staged
+        return self.session.entry(self.book, wallet, seq)
+
+    def lots(self, wallet: Wallet, *, complete: bool = False) -> dict[int, Lot]:
+        """The wallet's lots with credits left; all of them if complete."""
+        if wallet.lots is None or (complete and not wallet.lots_complete):
+            found = self.session.lots(self.book, wallet.id, complete=complete)
+            wallet.lots = {lot.seq: lot for lot in found} | (wallet.lots or {})
+            wallet.lots_complete = complete
+        return wallet.lots
+
+    def budgets_of(self, wallet: Wallet) -> list[Budget]:
+        """The wallet's budgets in force, by name."""
+        if wallet.budgets is None:
+            wallet.budgets = (
+                self.session.budgets(self.book, wallet.id) if wallet.budgets_seq else []
+            )
+        return wallet.budgets
+
+    def level(self, wallet: Wallet, budget: Budget, share: str, window: Window) -> Level:
+        """How full a window is."""
+        series = wallet.series.setdefault((budget.name, share), {})
+        if window.start_us not in series:
+            level = self.session.level(self.book, wallet.id, budget.name, share, window.start_us)
+            series[window.start_us] = window.end_us, level or Level(0, 0, 0)
+        return series[window.start_us][1]
+
+    def steps(self, wallet: Wallet, budget: Budget, share: str, at_us: int) -> Series:
+        """The steps of a rolling window that count at a moment."""
+        oldest = at_us - budget.step_us - budget.span_us
+        key = (budget.name, share)
+        series = wallet.series.get(key)
+        if series is None or -1 not in series or series[-1][0] > oldest:
+            found = self.session.levels(self.book, wallet.id, budget.name, share, after_us=oldest)
+            # The mark at -1 says from when on the series is complete.
+            series = wallet.series[key] = {**found, **(series or {})}
+            series[-1] = oldest, Level(0, 0, 0)
+        return {
+            start: item
+            for start, item in series.items()
+            if start >= 0 and budget.counted(start, at_us)
+        }
+
+    # Deciding
+
+    def write(
+        self,
+        wallet: Wallet,
+        kind: str,
+        key: str,
+        digest: bytes,
+        *,
+        contra: str,
+        job: str | None = None,
+        posted_e8: int = 0,
+        held_e8: int = 0,
+        over_e8: int = 0,
+        uncollected_e8: int = 0,
+        late: int = 0,
+        lots: str | None = None,
+        facts: str | None = None,
+        at_us: int | None = None,
+    ) -> Entry:
+        """Stage an entry at the end of the wallet, with its running balances and its hash."""
+        wallet.seq += 1
+        wallet.posted_e8 += posted_e8
+        wallet.held_e8 += held_e8
+        # The clock of another machine may be behind; the order of entries is the truth.
+        recorded = wallet.recorded_at_us = max(self.now_us, wallet.recorded_at_us)
+        entry = Entry(
+            self.book,
+            wallet.id,
+            wallet.seq,
+            kind,
+            key,
+            job,
+            contra,
+            posted_e8,
+            held_e8,
+            wallet.posted_e8,
+            wallet.held_e8,
+            over_e8,
+            uncollected_e8,
+            late,
+            lots,
+            facts,
+            self.now_us if at_us is None else at_us,
+            recorded,
+            digest,
+            b"",
+        )
+        wallet.hash = entry_hash(wallet.hash, entry)
+        entry = entry._replace(hash=wallet.hash)
+        self.entries.append(entry)
+        self.staged[kind, key] = entry
+        self.touched[wallet.id] = wallet
+        return entry
+
+    def put_hold(self, wallet: Wallet, hold: Hold, *, new: bool = False) -> None:
+        """Stage a hold as it now stands."""
+        self.holds[hold.job] = wallet.holds[hold.job] = hold
+        if new or hold.job in self.new_holds:
+            self.new_holds[hold.job] = hold
+        elif hold.job in self.adopted_holds:
+            self.adopted_holds[hold.job] = hold
+        else:
+            self.changed_holds[hold.job] = hold
+
+    def adopt(self, wallet: Wallet, hold: Hold) -> None:
+        """Stage a hold whose job was known from parked messages only."""
+        self.holds[hold.job] = wallet.holds[hold.job] = self.adopted_holds[hold.job] = hold
+
+    def park(self, record: InboxRecord, *, known: bool) -> None:
+        """Stage a message for a job nobody has reserved; its hold row keeps the job's place."""
+        self.parked.append(record)
+        if not known:
+            awaited = Hold(
+                self.book,
+                record.job,
+                None,
+                0,
+                0,
+                "awaited",
+                0,
+                0,
+                0,
+                0,
+                0,
+                0,
+                "owe",
+                "keep",
+                "{}",
+                None,
+                None,
+                1,
+            )
+            self.holds[record.job] = self.new_holds[record.job] = awaited
+
+    def put_lots(self, wallet: Wallet, seqs: Iterable[int | str]) -> None:
+        """Stage lots that were changed in place, and when the next one expires."""
+        lots = self.lots(wallet)
+        for seq in map(int, seqs):
+            lot = (wallet.id, seq)
+            if lot in self.new_lots:
+                self.new_lots[lot] = lots[seq]
+            else:
+                self.changed_lots[lot] = lots[seq]
+        wallet.expires_at_us = min(
+            (
+                lot.expires_at_us
+                for lot in lots.values()
+                if lot.expires_at_us is not None and lot.remaining_e8
+            ),
+            default=None,
+        )
+
+    def put_level(
+        self, wallet: Wallet, budget: Budget, share: str, window: Window, level: Level
+    ) -> None:
+        """Stage how full a window now is."""
+        item = window.end_us, level
+        wallet.series.setdefault((budget.name, share), {})[window.start_us] = item
+        self.windows[wallet.id, budget.name, share, window.start_us] = item
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to write."""
+        return not (self.entries or self.parked or self.applied)
+
+    @property
+    def is_one_statement(self) -> bool:
+        """Whether PostgreSQL can write it with one guarded statement, outside a transaction."""
+        if self.is_empty:
+            return True
+        rare = self.adopted_holds or self.rebuilt or self.budgets or self.parked or self.applied
+        opened = any(wallet.guard is None for wallet in self.touched.values())
+        return len(self.touched) == 1 and not rare and not opened and self.rows <= MOST_ROWS
+
+    @property
+    def rows(self) -> int:
+        """How many rows are to be written."""
+        holds = len(self.new_holds) + len(self.changed_holds)
+        lots = len(self.new_lots) + len(self.changed_lots)
+        return len(self.entries) + holds + lots + len(self.windows)
+
+    def flush(self) -> None:
+        """Write everything that was staged; the caller commits."""
+        if self.is_empty:
+            return
+        self.session.write(
+            self.book,
+            wallets=[(wallet.record(), wallet.guard) for wallet in self._touched()],
+            entries=self.entries,
+            new_holds=list(self.new_holds.values()),
+            changed_holds=list(self.changed_holds.values()),
+            adopted_holds=list(self.adopted_holds.values()),
+            new_lots=list(self.new_lots.values()),
+            changed_lots=list(self.changed_lots.values()),
+            windows=self.windows,
+            rebuilt=self.rebuilt,
+            budgets=self.budgets,
+            parked=self.parked,
+            applied=self.applied,
+        )
+
+    def written(self) -> None:
+        """What was staged has been committed."""
+        for wallet in self.touched.values():
+            wallet.guard = wallet.hash
+
+    def put_holds(self) -> Iterable[tuple[str, Hold]]:
+        """The holds that were staged."""
+        return chain(self.new_holds.items(), self.changed_holds.items(), self.adopted_holds.items())
+
+    def _touched(self) -> list[Wallet]:
+        return sorted(self.touched.values(), key=attrgetter("id"))

@@ -1,0 +1,415 @@
+"""The verbs on SQLite and on PostgreSQL; the figures are worked out next to the cases."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from ledger.book import Book, Charge, Refund, Release, Reserve
+from ledger.errors import (
+    BatchRefused,
+    BudgetExceeded,
+    ChargeAboveHold,
+    HoldClosed,
+    InsufficientCredits,
+    InvalidAmount,
+    InvalidEntry,
+    KeyReused,
+    LedgerError,
+    RefundAboveCharge,
+    UnknownJob,
+    UnknownWallet,
+    WalletExists,
+)
+from ledger.records import Entry, Parked
+
+NOON = datetime(2026, 10, 10, 12, tzinfo=UTC)
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOON
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **length: float) -> None:
+        self.now += timedelta(**length)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ledger(database_url: str, book: str, clock: Clock) -> Iterator[Book]:
+    with Book(database_url, book=book, clock=clock) as opened:
+        opened.top_up("studio", 100, key="invoice-1")
+        yield opened
+
+
+def figures(ledger: Book, wallet: str = "studio") -> tuple[object, object, object]:
+    """Posted, held, available."""
+    balance = ledger.balance(wallet)
+    return balance.posted, balance.held, balance.available
+
+
+def test_a_job_is_reserved_charged_and_the_rest_goes_back(ledger: Book) -> None:
+    ledger.reserve("studio", "40.5", key="job-1")
+    assert figures(ledger) == (100, Decimal("40.5"), Decimal("59.5"))
+    entry = ledger.charge("job-1", "25.00000001")
+    assert isinstance(entry, Entry)
+    assert entry.amount == Decimal("25.00000001")
+    assert figures(ledger) == (Decimal("74.99999999"), 0, Decimal("74.99999999"))
+    assert ledger.hold("job-1").state == "charged"
+
+
+def test_availability_counts_open_holds(ledger: Book) -> None:
+    ledger.reserve("studio", 60, key="job-1")
+    with pytest.raises(InsufficientCredits) as refused:
+        ledger.reserve("studio", 41, key="job-2")
+    assert refused.value.exit_status == 3
+    assert (refused.value.needed_e8, refused.value.available_e8) == (41 * 10**8, 40 * 10**8)
+    assert refused.value.retryable  # 60 are held, and 41 fit once they come back
+    assert figures(ledger) == (100, 60, 40)
+
+
+def test_a_refusal_does_not_burn_the_key(ledger: Book) -> None:
+    with pytest.raises(InsufficientCredits):
+        ledger.reserve("studio", 101, key="job-1")
+    ledger.top_up("studio", 1, key="invoice-2")
+    assert not ledger.reserve("studio", 101, key="job-1").replayed
+
+
+@pytest.mark.parametrize("again", range(2))
+def test_the_same_key_and_content_replays_the_first_result(ledger: Book, again: int) -> None:
+    calls: list[Callable[[], Any]] = [
+        lambda: ledger.top_up("studio", 5, key="invoice-2"),
+        lambda: ledger.reserve("studio", 40, key="job-1", labels={"team": "ads"}),
+        lambda: ledger.charge("job-1", 30),
+        lambda: ledger.refund("job-1", 10),
+        lambda: ledger.adjust("studio", "-1", key="fix-1", reason="typing error"),
+    ]
+    first: list[Any] = [call() for call in calls]
+    before = figures(ledger)
+    second = [call() for call in calls]
+    assert [entry._replace(replayed=False) for entry in second] == first
+    assert all(entry.replayed for entry in second)
+    assert figures(ledger) == before == (84, 0, 84)  # 105 - 30 + 10 - 1
+
+
+def test_a_replay_is_found_before_a_refusal(ledger: Book) -> None:
+    first = ledger.reserve("studio", 60, key="job-1")
+    assert ledger.reserve("studio", 60, key="job-1") == first._replace(replayed=True)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"amount": 41}, "amount"),
+        ({"wallet": "other"}, "wallet"),
+        ({"labels": {"team": "art"}}, "labels"),
+        ({"policy": "cap"}, "policy"),
+        ({"deadline": timedelta(hours=1)}, "deadline"),
+        ({"at": NOON - timedelta(hours=1)}, "at"),
+    ],
+)
+def test_another_content_under_a_used_key_names_what_differs(
+    ledger: Book, change: dict[str, Any], field: str
+) -> None:
+    asked: dict[str, Any] = {"wallet": "studio", "amount": 40, "labels": {"team": "ads"}}
+    ledger.reserve(key="job-1", **asked)
+    with pytest.raises(KeyReused) as refused:
+        ledger.reserve(key="job-1", **(asked | change))
+    assert list(refused.value.differs) == [field]
+    assert figures(ledger) == (100, 40, 60)
+
+
+@pytest.mark.parametrize(
+    ("policy", "taken", "uncollected"),
+    [("owe", 130, 0), ("draw", 100, 30), ("cap", 40, 90)],
+)
+def test_a_charge_above_its_hold_follows_the_holds_policy(
+    ledger: Book, policy: Any, taken: int, uncollected: int
+) -> None:
+    ledger.reserve("studio", 40, key="job-1", policy=policy)
+    entry = ledger.charge("job-1", 130)
+    assert isinstance(entry, Entry)
+    assert (entry.over_e8, entry.uncollected_e8) == (90 * 10**8, uncollected * 10**8)
+    assert figures(ledger) == (100 - taken, 0, 100 - taken)
+
+
+def test_a_hold_that_rejects_more_than_it_holds_writes_nothing(ledger: Book) -> None:
+    ledger.reserve("studio", 40, key="job-1", policy="reject")
+    with pytest.raises(ChargeAboveHold):
+        ledger.charge("job-1", 41)
+    assert figures(ledger) == (100, 40, 60)
+
+
+def test_a_charge_after_the_release_is_recorded_and_late(ledger: Book) -> None:
+    ledger.reserve("studio", 40, key="job-1")
+    ledger.release("job-1")
+    entry = ledger.charge("job-1", 30)
+    assert isinstance(entry, Entry)
+    assert (entry.late, entry.over_e8) == (1, 0)
+    assert figures(ledger) == (70, 0, 70)
+
+
+def test_a_hold_past_its_deadline_is_unknown_and_still_held(ledger: Book, clock: Clock) -> None:
+    ledger.reserve("studio", 40, key="job-1", deadline=timedelta(minutes=5))
+    clock.forward(minutes=5)
+    now_us = int(clock.now.timestamp()) * 10**6
+    assert ledger.hold("job-1").state_at(now_us) == "unknown"
+    assert figures(ledger) == (100, 40, 60)
+    entry = ledger.charge("job-1", 30)
+    assert isinstance(entry, Entry)
+    assert entry.late == 1
+
+
+def test_a_hold_that_releases_at_its_deadline_makes_room_without_a_sweep(
+    ledger: Book, clock: Clock
+) -> None:
+    ledger.reserve("studio", 100, key="job-1", deadline=timedelta(minutes=5), on_deadline="release")
+    clock.forward(minutes=6)
+    ledger.reserve("studio", 100, key="job-2")
+    assert ledger.hold("job-1").state == "released"
+    assert figures(ledger) == (100, 100, 0)
+
+
+def test_void_twice_changes_nothing(ledger: Book) -> None:
+    ledger.reserve("studio", 40, key="job-1")
+    ledger.release("job-1")
+    with pytest.raises(HoldClosed):
+        ledger.release("job-1", key="again")
+    assert figures(ledger) == (100, 0, 100)
+
+
+def test_refunds_never_exceed_the_charge(ledger: Book) -> None:
+    ledger.reserve("studio", 40, key="job-1")
+    ledger.charge("job-1", 30)
+    ledger.refund("job-1", 20, key="first")
+    with pytest.raises(RefundAboveCharge):
+        ledger.refund("job-1", 11, key="second")
+    ledger.refund("job-1", key="rest")
+    assert figures(ledger) == (100, 0, 100)
+
+
+def test_a_charge_for_an_unknown_job_waits_for_its_reserve(ledger: Book) -> None:
+    assert isinstance(ledger.refund("job-1", 5), Parked)
+    assert isinstance(ledger.charge("job-1", 30), Parked)
+    assert isinstance(ledger.charge("job-1", 30), Parked)
+    assert figures(ledger) == (100, 0, 100)
+    ledger.reserve("studio", 40, key="job-1")
+    assert figures(ledger) == (75, 0, 75)  # 100 - 30 + 5
+    again = ledger.charge("job-1", 30)
+    assert isinstance(again, Entry)
+    assert again.replayed
+
+
+def test_credits_lapse_unless_a_hold_keeps_them(ledger: Book, clock: Clock) -> None:
+    soon = clock.now + timedelta(hours=1)
+    ledger.top_up("studio", 50, key="gift", promotional=True, expires=soon)
+    ledger.reserve("studio", 30, key="job-1", deadline=timedelta(hours=9))
+    clock.forward(hours=2)
+    # 150 posted, 30 held; of the 50 expired the hold keeps 30, so 20 lapse.
+    assert figures(ledger) == (150, 30, 100)
+    assert [entry.amount for entry in ledger.lapse("studio")] == [20]
+    ledger.charge("job-1", 30)
+    assert figures(ledger) == (100, 0, 100)
+
+
+def test_a_budget_refuses_and_says_when_it_frees(ledger: Book) -> None:
+    ledger.set_budget("studio", "ads", 50, key="b1", match={"team": "ads"}, period="day")
+    ledger.reserve("studio", 30, key="job-1", labels={"team": "ads"})
+    with pytest.raises(BudgetExceeded) as refused:
+        ledger.reserve("studio", 21, key="job-2", labels={"team": "ads"})
+    blocked = refused.value.blocking[0]
+    assert (blocked.limit, blocked.available_e8, blocked.held_e8) == ("ads", 20 * 10**8, 30 * 10**8)
+    assert blocked.frees_at == "2026-10-11T00:00:00Z"
+    ledger.reserve("studio", 21, key="job-2", labels={"team": "art"})
+
+
+def test_each_user_has_the_limit_to_themselves(ledger: Book) -> None:
+    ledger.set_budget("studio", "each", 20, key="b1", match={"user": "*"}, period="month")
+    ledger.reserve("studio", 20, key="job-1", labels={"user": "li"})
+    ledger.reserve("studio", 20, key="job-2", labels={"user": "bo"})
+    with pytest.raises(BudgetExceeded, match="for user=li"):
+        ledger.reserve("studio", 1, key="job-3", labels={"user": "li"})
+
+
+def test_a_refund_gives_room_back_to_the_budget(ledger: Book) -> None:
+    ledger.set_budget("studio", "all", 50, key="b1", period="lifetime")
+    ledger.reserve("studio", 50, key="job-1")
+    ledger.charge("job-1", 50)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("studio", 1, key="job-2")
+    ledger.refund("job-1")
+    ledger.reserve("studio", 50, key="job-2")
+
+
+def test_a_budget_set_later_counts_what_was_spent(ledger: Book) -> None:
+    ledger.reserve("studio", 30, key="job-1")
+    ledger.charge("job-1", 30)
+    ledger.set_budget("studio", "all", 40, key="b1", period="month")
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("studio", 11, key="job-2")
+
+
+def test_a_threshold_is_reported_once(ledger: Book) -> None:
+    ledger.set_budget("studio", "all", 100, key="b1", period="month", thresholds=[50, 80])
+    assert ledger.reserve("studio", 49, key="job-1").crossed == ()
+    assert [item.percent for item in ledger.reserve("studio", 1, key="job-2").crossed] == ["50"]
+    ledger.release("job-2")
+    assert ledger.reserve("studio", 1, key="job-3").crossed == ()
+    assert [item.percent for item in ledger.reserve("studio", 40, key="job-4").crossed] == ["80"]
+
+
+def test_a_rolling_budget_frees_when_the_oldest_step_leaves(ledger: Book, clock: Clock) -> None:
+    ledger.set_budget("studio", "hourly", 50, key="b1", period="rolling", rolling_seconds=3600)
+    ledger.reserve("studio", 50, key="job-1")
+    clock.forward(minutes=60)
+    with pytest.raises(BudgetExceeded) as refused:
+        ledger.reserve("studio", 1, key="job-2")
+    assert refused.value.blocking[0].frees_at == "2026-10-10T13:01:00Z"
+    clock.forward(minutes=1)
+    ledger.reserve("studio", 50, key="job-2")
+
+
+def test_a_dry_run_writes_nothing(ledger: Book) -> None:
+    assert ledger.reserve("studio", 40, key="job-1", dry_run=True).amount == 40
+    assert figures(ledger) == (100, 0, 100)
+    with pytest.raises(InsufficientCredits):
+        ledger.reserve("studio", 101, key="job-1", dry_run=True)
+
+
+def test_a_batch_gives_one_outcome_per_item_in_order(ledger: Book) -> None:
+    outcomes = ledger.batch(
+        [
+            Reserve("studio", 60, "job-1"),
+            Reserve("studio", 60, "job-2"),
+            Reserve("studio", 60, "job-1"),
+            Charge("job-1", 50),
+            Reserve("studio", 50, "job-3"),
+            Release("job-3"),
+            Refund("job-1", 10),
+            Reserve("nowhere", 1, "job-4"),
+        ]
+    )
+    kinds = [item.code if isinstance(item, LedgerError) else item.key for item in outcomes]
+    assert kinds == [
+        "job-1",
+        "insufficient_credits",
+        "job-1",
+        "job-1",
+        "job-3",
+        "job-3",
+        "job-1",
+        "unknown_wallet",
+    ]
+    assert isinstance(outcomes[2], Entry)
+    assert outcomes[2].replayed
+    assert figures(ledger) == (60, 0, 60)
+
+
+def test_an_atomic_batch_is_all_or_nothing(ledger: Book) -> None:
+    with pytest.raises(BatchRefused) as refused:
+        ledger.batch([Reserve("studio", 60, "job-1"), Reserve("studio", 60, "job-2")], atomic=True)
+    assert refused.value.index == 1
+    assert figures(ledger) == (100, 0, 100)
+
+
+def test_a_long_batch_is_the_same_as_one_by_one(ledger: Book) -> None:
+    outcomes = ledger.batch([Reserve("studio", "0.2", f"job-{n}") for n in range(400)])
+    assert all(isinstance(item, Entry) for item in outcomes)
+    assert figures(ledger) == (100, 80, 20)
+    ledger.batch([Charge(f"job-{n}", "0.1") for n in range(400)])
+    assert figures(ledger) == (60, 0, 60)
+    assert [entry.seq for entry in ledger.statement("studio")] == list(range(1, 803))
+
+
+def test_unknown_names_are_errors_with_suggestions(ledger: Book) -> None:
+    with pytest.raises(UnknownWallet, match="did you mean 'studio'"):
+        ledger.reserve("studoi", 1, key="job-1")
+    ledger.reserve("studio", 1, key="job-1")
+    with pytest.raises(UnknownJob, match="did you mean 'job-1'"):
+        ledger.release("job-11")
+
+
+def test_two_wallets_may_not_differ_only_in_case(ledger: Book) -> None:
+    with pytest.raises(WalletExists, match="'studio'"):
+        ledger.top_up("Studio", 5, key="invoice-2")
+
+
+@pytest.mark.parametrize(
+    "amount",
+    [1.5, float("nan"), Decimal("NaN"), Decimal("Infinity"), -1, 0, "1e30", "0.123456789", 10**30],
+)
+def test_an_amount_that_is_not_exact_and_positive_is_refused(ledger: Book, amount: Any) -> None:
+    with pytest.raises(InvalidAmount):
+        ledger.reserve("studio", amount, key="job-1")
+
+
+@pytest.mark.parametrize("key", ["", "x" * 10_240, "a\0b", "a\nb", "\ud800", 7])
+def test_a_key_that_cannot_be_stored_is_refused(ledger: Book, key: Any) -> None:
+    with pytest.raises(InvalidEntry):
+        ledger.reserve("studio", 1, key=key)
+
+
+@pytest.mark.parametrize("text", ["👩‍💻", "'; DROP TABLE entries; --", "%s ? :x", "ключ"])
+def test_any_other_text_is_only_a_text(ledger: Book, text: str) -> None:
+    ledger.reserve("studio", 1, key=text, labels={text: text})
+    ledger.charge(text, 1)
+    assert ledger.hold(text).labels == f'{{"{text}":"{text}"}}'
+
+
+def test_the_largest_balance_fits_and_no_more(ledger: Book) -> None:
+    most = Decimal(2**63 - 1).scaleb(-8)
+    ledger.top_up("rich", most, key="all")
+    with pytest.raises(InvalidAmount):
+        ledger.top_up("rich", "0.00000001", key="more")
+    assert ledger.balance("rich").posted == most
+
+
+def _reserve_many(url: str, book: str, worker: int, count: int, admitted: Any) -> None:
+    with Book(url, book=book) as ledger:
+        done = 0
+        for number in range(count):
+            try:
+                ledger.reserve("studio", 1, key=f"{worker}-{number}", labels={"team": "ads"})
+                done += 1
+            except (InsufficientCredits, BudgetExceeded):
+                pass
+        admitted.put(done)
+
+
+@pytest.mark.parametrize("limit", ["credits", "budget"])
+def test_eight_processes_admit_exactly_the_limit(database_url: str, book: str, limit: str) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 300 if limit == "credits" else 10_000, key="invoice-1")
+        if limit == "budget":
+            ledger.set_budget("studio", "ads", 300, key="b", match={"team": "ads"})
+            ledger.set_budget("studio", "all", 5_000, key="c", period="lifetime")
+    context = multiprocessing.get_context("spawn")
+    admitted = context.Queue()
+    workers = [
+        context.Process(target=_reserve_many, args=(database_url, book, worker, 75, admitted))
+        for worker in range(8)
+    ]
+    for worker in workers:
+        worker.start()
+    total = sum(admitted.get(timeout=120) for _ in workers)
+    for worker in workers:
+        worker.join()
+    assert total == 300
+    with Book(database_url, book=book) as ledger:
+        assert ledger.balance("studio").held == 300
+        entries = ledger.statement("studio")
+        assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
