@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -54,6 +55,8 @@ def ledger(database_url: str, book: str, clock: Clock) -> Iterator[Book]:
     with Book(database_url, book=book, clock=clock) as opened:
         opened.top_up("studio", 100, key="invoice-1")
         yield opened
+        # Whatever a test did, the book still agrees with itself.
+        assert opened.verify().findings == ()
 
 
 def figures(ledger: Book, wallet: str = "studio") -> tuple[object, object, object]:
@@ -411,5 +414,41 @@ def test_eight_processes_admit_exactly_the_limit(database_url: str, book: str, l
     assert total == 300
     with Book(database_url, book=book) as ledger:
         assert ledger.balance("studio").held == 300
+        assert ledger.verify().findings == ()
         entries = ledger.statement("studio")
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+
+
+TAMPERED = [
+    ("UPDATE wallets SET posted_e8 = posted_e8 + 1", "wallet"),
+    ("UPDATE wallets SET held_e8 = held_e8 + 1", "wallet"),
+    ("UPDATE holds SET charged_e8 = charged_e8 + 1", "hold"),
+    ("UPDATE lots SET used_e8 = used_e8 + 1", "lot"),
+    ("UPDATE windows SET used_e8 = used_e8 + 1", "window"),
+    ("DELETE FROM windows", "window"),
+    ("DELETE FROM lots", "lot"),
+    ("UPDATE entries SET posted_e8 = posted_e8 - 1 WHERE kind = 'charge'", "hash"),
+    ("UPDATE entries SET facts = 'x' WHERE kind = 'charge'", "hash"),
+    ("UPDATE entries SET happened_at_us = 0 WHERE kind = 'reserve'", "hash"),
+    ("DELETE FROM entries WHERE kind = 'reserve'", "sequence"),
+]
+
+
+@pytest.mark.parametrize(("statement", "kind"), TAMPERED)
+def test_verify_finds_what_was_tampered_with(sqlite_url: str, statement: str, kind: str) -> None:
+    with Book(sqlite_url) as ledger:
+        ledger.top_up("studio", 100, key="invoice-1")
+        ledger.set_budget("studio", "all", 50, key="b1")
+        ledger.reserve("studio", 40, key="job-1")
+        ledger.charge("job-1", 30)
+        assert ledger.verify().findings == ()
+    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
+    with connection:
+        for trigger in connection.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+        ).fetchall():
+            connection.execute(f"DROP TRIGGER {trigger[0]}")
+        connection.execute(statement)
+    connection.close()
+    with Book(sqlite_url) as ledger:
+        assert ledger.verify().findings[0].kind == kind

@@ -12,6 +12,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait
 
 from ledger.book import rules
 from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
+from ledger.book.verify import Verification, verify
 from ledger.book.work import Asked, Warm, Work
 from ledger.budgets import budget
 from ledger.errors import (
@@ -369,6 +370,14 @@ class Book:
         with self._store.reading() as session:
             Work(session, self.book, 0, pricing=self, trusting=True).wallet(wallet)
             return session.entries(self.book, wallet)
+
+    def verify(self) -> Verification:
+        """Replay every entry and compare everything that follows from them.
+
+        `findings` is empty where the book agrees with itself; the first one stands first.
+        """
+        with self._store.reading() as session:
+            return verify(session, self.book)
 
     # What the book must be told about prices
 

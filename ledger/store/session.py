@@ -11,6 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
+from itertools import starmap
 from typing import Any
 
 from ledger.budgets import Budget, Level
@@ -145,6 +146,10 @@ class Session(ABC):
         condition, parameter = self.one_of("job", jobs)
         return [Hold(*row) for row in self.rows(f"{_HOLDS} AND {condition}", (book, parameter))]
 
+    def stream_holds(self, book: str, wallet: str) -> Iterator[Hold]:
+        """The holds of a wallet, a part at a time."""
+        return map(Hold._make, self.stream(f"{_HOLDS} AND wallet = ? ORDER BY seq", (book, wallet)))
+
     def wallets_of(self, book: str, jobs: Collection[str]) -> list[str]:
         """The wallets that hold credits for these jobs."""
         condition, parameter = self.one_of("job", jobs)
@@ -197,6 +202,11 @@ class Session(ABC):
         statement = f"{_ENTRIES} AND wallet = ? ORDER BY seq"
         return [Entry(*row) for row in self.rows(statement, (book, wallet))]
 
+    def stream_entries(self, book: str, wallet: str) -> Iterator[Entry]:
+        """The entries of a wallet in order, a part at a time."""
+        statement = f"{_ENTRIES} AND wallet = ? ORDER BY seq"
+        return starmap(Entry, self.stream(statement, (book, wallet)))
+
     def entry_by_key(self, book: str, kind: str, key: str) -> Entry | None:
         """The entry a key was used for; a reserve is found through its hold."""
         found = self.row(_BY_KEY, (book, kind, key))
@@ -235,6 +245,15 @@ class Session(ABC):
         statement = f"{_LEVELS} AND share = ? AND start_us > ? ORDER BY start_us"
         found = self.rows(statement, (book, wallet, budget, share, after_us))
         return {row[0]: (row[1], Level(*row[2:])) for row in found}
+
+    def all_levels(self, book: str, wallet: str, budget: str) -> dict[tuple[str, int], Level]:
+        """How full every window of a budget is: (share, start) → level."""
+        found = self.rows(
+            "SELECT share, start_us, held_e8, used_e8, peak_e8 FROM windows"
+            " WHERE book = ? AND wallet = ? AND budget = ?",
+            (book, wallet, budget),
+        )
+        return {(row[0], row[1]): Level(*row[2:]) for row in found}
 
     def parked(self, book: str, kind: str, key: str) -> InboxRecord | None:
         """A parked message."""
