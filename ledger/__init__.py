@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ledger.columns import Estimate, estimate, price_frame
     from ledger.errors import LedgerError
+    from ledger.jobs import Ledger
     from ledger.media import Clip, probe
     from ledger.pricebook import PriceBook
     from ledger.pricing import Charge, LineItem, PriceSource, Quote, Terms
@@ -28,6 +29,7 @@ __all__ = [
     "CustomElement",
     "Estimate",
     "ImageToVideo",
+    "Ledger",
     "LedgerError",
     "LineItem",
     "MotionControl",
@@ -49,6 +51,7 @@ _HOME = {
     "CustomElement": "requests",
     "Estimate": "columns",
     "ImageToVideo": "requests",
+    "Ledger": "jobs",
     "LedgerError": "errors",
     "LineItem": "pricing",
     "MotionControl": "requests",

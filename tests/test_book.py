@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from ledger import Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve
 from ledger.errors import (
     BatchRefused,
@@ -423,6 +424,7 @@ TAMPERED = [
     ("UPDATE wallets SET posted_e8 = posted_e8 + 1", "wallet"),
     ("UPDATE wallets SET held_e8 = held_e8 + 1", "wallet"),
     ("UPDATE holds SET charged_e8 = charged_e8 + 1", "hold"),
+    ("UPDATE holds SET labels = '{}'", "hold"),
     ("UPDATE lots SET used_e8 = used_e8 + 1", "lot"),
     ("UPDATE windows SET used_e8 = used_e8 + 1", "window"),
     ("DELETE FROM windows", "window"),
@@ -439,7 +441,7 @@ def test_verify_finds_what_was_tampered_with(sqlite_url: str, statement: str, ki
     with Book(sqlite_url) as ledger:
         ledger.top_up("studio", 100, key="invoice-1")
         ledger.set_budget("studio", "all", 50, key="b1")
-        ledger.reserve("studio", 40, key="job-1")
+        ledger.reserve("studio", 40, key="job-1", labels={"team": "ads"})
         ledger.charge("job-1", 30)
         assert ledger.verify().findings == ()
     connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
@@ -452,3 +454,32 @@ def test_verify_finds_what_was_tampered_with(sqlite_url: str, statement: str, ki
     connection.close()
     with Book(sqlite_url) as ledger:
         assert ledger.verify().findings[0].kind == kind
+
+
+def test_a_charge_by_seconds_is_priced_as_its_hold_was_quoted(database_url: str, book: str) -> None:
+    prices = PriceBook.bundled()
+    job = MotionControl(
+        quality="1080p",
+        character_orientation="video",
+        reference_seconds="12.4",
+        prompt="a secret",
+        video_urls=["https://example.com/private.mp4"],
+    )
+    with Ledger(database_url, book=book, prices=prices) as ledger:
+        ledger.top_up("studio", 1_000, key="invoice-1")
+        hold = ledger.reserve("studio", prices.quote(job, at="2026-10-10"), key="job-1")
+        assert hold.amount == Decimal("141.5939616")  # 13 s × 10.8918432
+        entry = ledger.charge("job-1", seconds="9.2")
+        assert isinstance(entry, Entry)
+        assert entry.amount == Decimal("108.918432")  # 10 s × 10.8918432
+        assert figures(ledger) == (Decimal("891.081568"), 0, Decimal("891.081568"))
+        kept = str(ledger.hold("job-1"))
+        assert "kling-v3-motion-control" in kept
+        assert "secret" not in kept
+        assert "example.com" not in kept
+
+
+def test_a_hold_without_a_quote_cannot_be_charged_by_seconds(ledger: Book) -> None:
+    ledger.reserve("studio", 40, key="job-1")
+    with pytest.raises(InvalidEntry, match="no price"):
+        ledger.charge("job-1", seconds=5)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ledger import lots as lotting
 from ledger.budgets import Budget, Level, rebuilt
-from ledger.records import GENESIS, Entry, Hold, WalletRecord, entry_hash
+from ledger.records import GENESIS, Entry, Hold, WalletRecord, digest_of, entry_hash
 from ledger.store import Session
 
 __all__ = ["Finding", "Verification", "verify"]
@@ -46,6 +46,7 @@ class _Sums:
         self.seq, self.hash = 0, GENESIS
         self.posted_e8 = self.held_e8 = 0
         self.jobs: dict[str, list[int]] = {}
+        self.reserved: dict[str, Entry] = {}
         self.used: dict[str, int] = {}
         self.lapsed: dict[str, int] = {}
         self.granted: dict[str, int] = {}
@@ -92,6 +93,8 @@ def _add(sums: _Sums, entry: Entry) -> None:
         job[2] -= entry.posted_e8 if entry.kind == "charge" else 0
         job[3] += entry.posted_e8 if entry.kind == "refund" else 0
         job[4] = entry.seq
+    if entry.kind == "reserve":
+        sums.reserved[entry.key] = entry
     if entry.posted_e8 > 0 and entry.kind in {"top_up", "adjust"}:
         sums.granted[str(entry.seq)] = entry.posted_e8
     taken: lotting.Taken = json.loads(entry.lots) if entry.lots else {}
@@ -125,8 +128,30 @@ def _holds(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Find
                 f" {stands}; its entries give {follows}"
             )
             yield Finding("hold", record.id, row, problem)
+        if follows is not None and not _as_asked(hold, sums.reserved.pop(hold.job, None)):
+            problem = "its labels, policy or terms are not those of its reserve"
+            yield Finding("hold", record.id, row, problem)
     for job in sums.jobs:
         yield Finding("hold", record.id, f"job {job!r}", "has entries and no hold")
+
+
+def _as_asked(hold: Hold, entry: Entry | None) -> bool:
+    """Whether a hold still says what its reserve's digest covers."""
+    return entry is not None and any(
+        entry.digest
+        == digest_of(
+            "reserve",
+            entry.wallet,
+            entry.key,
+            entry.held_e8,
+            hold.labels,
+            hold.policy,
+            hold.on_deadline,
+            hold.terms,
+            given_us,
+        )
+        for given_us in (None, entry.happened_at_us)
+    )
 
 
 def _figures(hold: Hold) -> list[int]:
