@@ -7,7 +7,7 @@ Times are whole microseconds since 1970 in UTC (`…_us`), amounts are units of 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -316,13 +316,13 @@ class Parked(NamedTuple):
     replayed: bool = False
 
 
-def entry_hash(previous: bytes, entry: Entry) -> bytes:
-    """SHA-256 over the previous hash, the digest, and every column of the entry.
+def entry_hash(previous: bytes, digest: bytes, columns: Sequence[object]) -> bytes:
+    """SHA-256 over the previous hash, the digest, and every column of the entry before it.
 
     The columns up to `recorded_at_us` stand in their order, one a line, nothing for NULL.
     """
-    text = "\n".join(["" if item is None else str(item) for item in entry[:18]])
-    return sha256(previous + entry.digest + text.encode()).digest()
+    text = "\n".join(["" if item is None else str(item) for item in columns])
+    return sha256(previous + digest + text.encode()).digest()
 
 
 def digest_of(*fields: object) -> bytes:

@@ -80,6 +80,7 @@ DEADLINE = timedelta(hours=24)
 
 docs.evolink.ai, task query, read 2026-11-22."""
 
+_compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _LONGEST_DEADLINE = timedelta(days=3660)
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -622,7 +623,7 @@ def _park(
         kind,
         key,
         job,
-        json.dumps(content, ensure_ascii=False, separators=(",", ":")),
+        _compact(content),
         given_us,
         work.now_us,
         digest,
@@ -1004,7 +1005,7 @@ def _own_key(wallet: Wallet, subject: str) -> str:
 def _json(content: Mapping[str, Any] | None) -> str | None:
     """What is not None as compact JSON; None where nothing is left."""
     kept = {name: value for name, value in (content or {}).items() if value not in (None, [])}
-    return json.dumps(kept, ensure_ascii=False, separators=(",", ":")) if kept else None
+    return _compact(kept) if kept else None
 
 
 def _price_of(terms: str | None) -> Mapping[str, Any] | None:

@@ -74,7 +74,7 @@ def _replayed(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[F
         if entry.seq != sums.seq + 1:
             problem = f"follows entry {sums.seq}; what stood between is missing"
             yield Finding("sequence", record.id, place, problem)
-        if entry_hash(sums.hash, entry) != entry.hash:
+        if entry_hash(sums.hash, entry.digest, entry[:18]) != entry.hash:
             yield Finding("hash", record.id, place, "the row or one before it was changed")
         sums.posted_e8 += entry.posted_e8
         sums.held_e8 += entry.held_e8

@@ -346,7 +346,7 @@ class Work:
         wallet.held_e8 += held_e8
         # The clock of another machine may be behind; the order of entries is the truth.
         recorded = wallet.recorded_at_us = max(self.now_us, wallet.recorded_at_us)
-        entry = Entry(
+        columns = (
             self.book,
             wallet.id,
             wallet.seq,
@@ -365,11 +365,9 @@ class Work:
             facts,
             self.now_us if at_us is None else at_us,
             recorded,
-            digest,
-            b"",
         )
-        wallet.hash = entry_hash(wallet.hash, entry)
-        entry = entry._replace(hash=wallet.hash)
+        wallet.hash = entry_hash(wallet.hash, digest, columns)
+        entry = Entry(*columns, digest, wallet.hash)
         self.entries.append(entry)
         self.staged[kind, key] = entry
         self.touched[wallet.id] = wallet
