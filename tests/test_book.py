@@ -323,6 +323,12 @@ def test_a_batch_gives_one_outcome_per_item_in_order(ledger: Book) -> None:
     assert figures(ledger) == (60, 0, 60)
 
 
+def test_a_message_parked_in_a_batch_is_applied_by_a_later_item_of_it(ledger: Book) -> None:
+    ledger.batch([Charge("job-1", 30), Reserve("studio", 40, "job-1"), Refund("job-1", 5)])
+    assert figures(ledger) == (75, 0, 75)
+    assert ledger.hold("job-1").state == "charged"
+
+
 def test_an_atomic_batch_is_all_or_nothing(ledger: Book) -> None:
     with pytest.raises(BatchRefused) as refused:
         ledger.batch([Reserve("studio", 60, "job-1"), Reserve("studio", 60, "job-2")], atomic=True)

@@ -132,7 +132,8 @@ def reserve(work: Work, item: Reserve) -> Entry:
                 **_told_terms(terms),
             }
             return _replay(first, digest, was, now, at_us=given)
-    elif ("reserve", key) in work.staged:
+    elif work.holds.get(key) is not None:
+        # This batch, or the reading ahead of it, knows the job already.
         work.careful = True
         return reserve(work, item)
     if deadline_us <= at_us:
@@ -636,6 +637,7 @@ def _park(
 def _apply_parked(work: Work, wallet: Wallet, job: str) -> None:
     """Apply the messages that waited for a job: charges first, then refunds, oldest first."""
     waiting = work.session.waiting(work.book, job, lock=True)
+    waiting += [record for record in work.parked if record.job == job]
     for record in sorted(waiting, key=lambda item: (item.kind, item.recorded_at_us, item.key)):
         content = json.loads(record.content)
         at_us = record.happened_at_us or record.recorded_at_us

@@ -385,7 +385,9 @@ class Work:
 
     def adopt(self, wallet: Wallet, hold: Hold) -> None:
         """Stage a hold whose job was known from parked messages only."""
-        self.holds[hold.job] = wallet.holds[hold.job] = self.adopted_holds[hold.job] = hold
+        self.holds[hold.job] = wallet.holds[hold.job] = hold
+        parked_here = hold.job in self.new_holds
+        (self.new_holds if parked_here else self.adopted_holds)[hold.job] = hold
 
     def park(self, record: InboxRecord, *, known: bool) -> None:
         """Stage a message for a job nobody has reserved; its hold row keeps the job's place."""

@@ -103,7 +103,7 @@ class PostgresSession(Session):
         for level in levels:
             self._run(_UPSERT_WINDOW, level)
         self._copy("budgets", budgets)
-        self._park(book, parked, {hold.job for hold in new_holds})
+        self._park(book, parked, {hold.job for hold in (*new_holds, *adopted_holds)})
         for item in applied:
             self._run(_APPLIED, (book, *item))
 
@@ -178,9 +178,9 @@ class PostgresSession(Session):
         if not self._run(_ADOPT_HOLD, (*hold[2:], hold.book, hold.job)):
             raise Stale
 
-    def _park(self, book: str, parked: Sequence[InboxRecord], new: set[str]) -> None:
+    def _park(self, book: str, parked: Sequence[InboxRecord], ours: set[str]) -> None:
         self._copy("inbox", parked)
-        for job in sorted({record.job for record in parked} - new):
+        for job in sorted({record.job for record in parked} - ours):
             # Whoever reserves the job locks this row first, so that no message slips past.
             if not self._run(_TOUCH_AWAITED, (book, job)):
                 raise Stale
