@@ -218,6 +218,12 @@ def test_a_charge_for_an_unknown_job_waits_for_its_reserve(ledger: Book) -> None
     assert again.replayed
 
 
+def test_a_parked_charge_that_its_hold_rejects_stays_in_the_inbox(ledger: Book) -> None:
+    ledger.charge("job-1", 50)
+    ledger.reserve("studio", 40, key="job-1", policy="reject")
+    assert figures(ledger) == (100, 40, 60)
+
+
 def test_credits_lapse_unless_a_hold_keeps_them(ledger: Book, clock: Clock) -> None:
     soon = clock.now + timedelta(hours=1)
     ledger.top_up("studio", 50, key="gift", promotional=True, expires=soon)

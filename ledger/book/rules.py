@@ -30,6 +30,7 @@ from ledger.errors import (
     InvalidEntry,
     InvalidMoment,
     KeyReused,
+    LedgerError,
     RefundAboveCharge,
     UnknownBudget,
     WalletExists,
@@ -644,17 +645,22 @@ def _apply_parked(work: Work, wallet: Wallet, job: str) -> None:
         amount_e8 = _parked_amount_e8(content)
         hold = work.hold(job)
         if record.kind == "charge":
-            _charge(
-                work,
-                wallet,
-                hold,
-                record.key,
-                record.digest,
-                amount_e8,
-                content.get("seconds"),
-                content["final"],
-                at_us,
-            )
+            try:
+                _charge(
+                    work,
+                    wallet,
+                    hold,
+                    record.key,
+                    record.digest,
+                    amount_e8,
+                    content.get("seconds"),
+                    content["final"],
+                    at_us,
+                )
+            except LedgerError:
+                # The reserve stands; a charge that its hold rejects, or that cannot be priced,
+                # stays in the inbox for a person to look at.
+                continue
         elif hold.charged_e8 - hold.refunded_e8 >= (amount_e8 or 1):
             _refund(
                 work,
