@@ -224,6 +224,21 @@ def test_a_parked_charge_that_its_hold_rejects_stays_in_the_inbox(ledger: Book) 
     assert figures(ledger) == (100, 40, 60)
 
 
+def test_a_parked_key_that_was_used_meanwhile_does_not_block_the_reserve(ledger: Book) -> None:
+    ledger.charge("job-1", 5, key="k")
+    ledger.reserve("studio", 20, key="job-2")
+    ledger.charge("job-2", 5, key="k")
+    ledger.reserve("studio", 20, key="job-1")
+    assert figures(ledger) == (95, 20, 75)
+
+
+def test_extending_a_hold_that_its_deadline_releases_says_so(ledger: Book, clock: Clock) -> None:
+    ledger.reserve("studio", 50, key="a", deadline=timedelta(minutes=1), on_deadline="release")
+    clock.forward(hours=1)
+    with pytest.raises(HoldClosed):
+        ledger.extend("a", key="e", amount=80)
+
+
 def test_credits_lapse_unless_a_hold_keeps_them(ledger: Book, clock: Clock) -> None:
     soon = clock.now + timedelta(hours=1)
     ledger.top_up("studio", 50, key="gift", promotional=True, expires=soon)

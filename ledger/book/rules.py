@@ -214,6 +214,9 @@ def extend(work: Work, item: Extend) -> Entry:
         labels = json.loads(hold.labels)
         _admit(work, wallet, amount_e8, labels, hold.reserved_at_us, whole_e8=whole_e8)
         hold = work.hold(job)
+        if hold.state != "open":
+            problem = "was released at its deadline and cannot be extended"
+            raise HoldClosed(job, state=hold.state, problem=problem)
         _fits(wallet.held_e8 + amount_e8)
         _fits(whole_e8)
     _lapse_expired(work, wallet)
@@ -644,6 +647,9 @@ def _apply_parked(work: Work, wallet: Wallet, job: str) -> None:
         at_us = record.happened_at_us or record.recorded_at_us
         amount_e8 = _parked_amount_e8(content)
         hold = work.hold(job)
+        if work.earlier(record.kind, record.key) is not None:
+            # Another job was charged under the same key meanwhile; a person must look at it.
+            continue
         if record.kind == "charge":
             try:
                 _charge(
