@@ -16,7 +16,7 @@ from ledger.book.items import Reserve
 from ledger.budgets import Budget, Level, Window
 from ledger.errors import UnknownJob, UnknownWallet
 from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
-from ledger.store import Session
+from ledger.store import MOST_ROWS, Session
 
 __all__ = ["Asked", "Pricing", "Series", "Wallet", "Warm", "Work"]
 
@@ -39,9 +39,6 @@ class Pricing(Protocol):
     def bill(self, price: Mapping[str, Any] | None, seconds: str) -> int:
         """Units of 10^-8 credit for a length, under the price of a hold."""
 
-
-MOST_ROWS = 24
-"""More rows than this are not written with one statement."""
 
 _MOST_WARM_HOLDS = 20_000
 _MOST_WARM_WALLETS = 2_000

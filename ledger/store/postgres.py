@@ -12,6 +12,7 @@ from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord
 from ledger.store.session import (
     COLUMNS,
     HOLD_CHANGES,
+    MOST_ROWS,
     WALLET_CHANGES,
     Session,
     Stale,
@@ -22,9 +23,6 @@ from ledger.store.session import (
 from ledger.tables import METADATA
 
 __all__ = ["PostgresSession"]
-
-_MOST_ROWS_IN_ONE_STATEMENT = 24
-"""More rows than this go through COPY."""
 
 _TYPES = {
     table.name: {column.name: str(column.type).split(" ")[0].lower() for column in table.columns}
@@ -82,7 +80,7 @@ class PostgresSession(Session):
         levels = [(book, *key, end, *level) for key, (end, level) in windows.items()]
         rows = len(entries) + len(new_holds) + len(changed_holds) + len(changed_lots) + len(levels)
         rare = adopted_holds or rebuilt or budgets or parked or applied
-        if len(wallets) == 1 and not rare and rows + len(new_lots) <= _MOST_ROWS_IN_ONE_STATEMENT:
+        if len(wallets) == 1 and not rare and rows + len(new_lots) <= MOST_ROWS:
             record, guard = wallets[0]
             if guard is not None:
                 self._write_one(

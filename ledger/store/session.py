@@ -18,11 +18,14 @@ from ledger.budgets import Budget, Level
 from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord
 from ledger.tables import METADATA
 
-__all__ = ["COLUMNS", "Session", "Stale", "columns", "marks"]
+__all__ = ["COLUMNS", "MOST_ROWS", "Session", "Stale", "columns", "marks"]
 
 COLUMNS = {
     table.name: tuple(column.name for column in table.columns) for table in METADATA.tables.values()
 }
+
+MOST_ROWS = 24
+"""More rows than this are not written with one statement on PostgreSQL."""
 
 HOLD_CHANGES = (
     "last_seq",
