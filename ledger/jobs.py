@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.book import Book
-from ledger.book.book import Clock
+from ledger.book.reading import Clock
 from ledger.book.items import Reserve
 from ledger.book.work import Asked
 from ledger.pricebook import PriceBook

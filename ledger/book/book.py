@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from ledger.book import rules
 from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
-from ledger.book.verify import Verification, verify
-from ledger.book.work import Asked, Warm, Work
+from ledger.book.reading import Clock, Reader
+from ledger.book.work import Warm, Work
 from ledger.budgets import budget
 from ledger.errors import (
     BatchRefused,
@@ -22,14 +21,12 @@ from ledger.errors import (
     LedgerError,
     StoreUnavailable,
 )
-from ledger.lots import lapsable_e8
-from ledger.records import Balance, Entry, Hold, Parked, Policy, name, us
+from ledger.records import Entry, Parked, Policy
 from ledger.store import KeyTaken, Stale, Store, Transient
 from ledger.units import Amount, Length, credits_to_e8
 
 __all__ = ["Book"]
 
-Clock = Callable[[], datetime]
 Outcome = Entry | Parked | LedgerError
 """What became of one item of a batch."""
 
@@ -49,7 +46,7 @@ _KINDS = {Charge: "charge", Release: "release", Refund: "refund"}
 _ATTEMPTS = 8
 
 
-class Book:
+class Book(Reader):
     """Wallets, holds and budgets of one tenant, kept in a database.
 
     Safe to share between threads. Every verb checks and writes in one transaction; repeating a
@@ -64,27 +61,8 @@ class Book:
     """
 
     def __init__(self, url: str, *, book: str = "main", clock: Clock | None = None) -> None:
-        self.book = name(book, "the book")
-        self._clock = clock
-        self._store = Store(url)
+        super().__init__(Store(url), book, clock)
         self._warm = Warm()
-
-    def __enter__(self) -> Self:
-        """The book itself; it closes at the end."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close every connection."""
-        self.close()
-
-    def close(self) -> None:
-        """Close every connection."""
-        self._store.close()
 
     # Verbs
 
@@ -328,72 +306,6 @@ class Book:
             return []
         return self._do(lambda work: self._decide_all(work, items, atomic=atomic), many=items)
 
-    # Reading
-
-    def balance(self, wallet: str) -> Balance:
-        """What a wallet holds now; one read, whatever its age.
-
-        Raises:
-            UnknownWallet: there is no such wallet.
-        """
-        now_us = self._now_us()
-        with self._store.reading() as session:
-            found = Work(session, self.book, now_us, pricing=self, trusting=True).wallet(wallet)
-            lapsing_e8 = 0
-            if found.expires_at_us is not None and found.expires_at_us <= now_us:
-                lots = session.lots(self.book, wallet, complete=False)
-                lapsing_e8 = lapsable_e8(lots, found.held_e8, now_us)
-        return Balance(
-            wallet,
-            found.posted_e8,
-            found.held_e8,
-            found.credit_limit_e8,
-            lapsing_e8,
-            found.seq,
-        )
-
-    def hold(self, job: str) -> Hold:
-        """The hold of a job.
-
-        Raises:
-            UnknownJob: there is no such hold.
-        """
-        with self._store.reading() as session:
-            return Work(session, self.book, self._now_us(), pricing=self, trusting=True).hold(job)
-
-    def statement(self, wallet: str) -> list[Entry]:
-        """Every entry of a wallet, in order, with running balances.
-
-        Raises:
-            UnknownWallet: there is no such wallet.
-        """
-        with self._store.reading() as session:
-            Work(session, self.book, 0, pricing=self, trusting=True).wallet(wallet)
-            return session.entries(self.book, wallet)
-
-    def verify(self) -> Verification:
-        """Replay every entry and compare everything that follows from them.
-
-        `findings` is empty where the book agrees with itself; the first one stands first.
-        """
-        with self._store.reading() as session:
-            return verify(session, self.book)
-
-    # What the book must be told about prices
-
-    def asked(self, item: Reserve) -> Asked:
-        """The credits a reserve asks for."""
-        return Asked(credits_to_e8(item.amount), item.labels, None)
-
-    def bill(self, price: Mapping[str, Any] | None, seconds: str) -> int:  # noqa: ARG002
-        """A plain book knows no prices.
-
-        Raises:
-            InvalidEntry: always.
-        """
-        problem = "needs the credits charged: the hold carries no price to charge seconds with"
-        raise InvalidEntry("charge", [Fault("", problem)])
-
     # How a unit of work is run
 
     def _one(self, rule: Callable[[Work, Asking], T], item: Asking, *, dry_run: bool = False) -> T:
@@ -469,9 +381,6 @@ class Book:
                     raise BatchRefused(place, error) from error
                 outcomes.append(error)
         return outcomes
-
-    def _now_us(self) -> int:
-        return us(datetime.now(UTC) if self._clock is None else self._clock())
 
 
 def _asked_for(items: Sequence[Item]) -> tuple[set[str], list[str], dict[str, list[str]]]:
