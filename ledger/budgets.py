@@ -16,19 +16,22 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.errors import Blocked, Fault, InvalidBudget, InvalidEntry
 from ledger.records import labels_text, moment, name, us
-from ledger.units import divide, iso, plain
+from ledger.units import divide, e8_to_credits, iso, plain
 
 __all__ = [
     "EACH",
     "FOREVER_US",
     "Budget",
+    "BudgetStatus",
     "Level",
     "Period",
     "Window",
     "budget",
+    "counting",
     "counts_from",
     "rebuilt",
     "rolling_frees_at",
+    "statuses",
 ]
 
 Period = Literal["hour", "day", "week", "month", "rolling", "job", "lifetime", "in_flight"]
@@ -234,6 +237,61 @@ def _share(limit_e8: int, percent: str) -> int:
     return divide(limit_e8 * numerator, denominator * 100, "ceil")
 
 
+class BudgetStatus(NamedTuple):
+    """How full a budget is now, for all jobs or for one share of it.
+
+    >>> monthly = budget("b", "main", "studio", limit_e8=300_000_000, period="month")
+    >>> status = BudgetStatus(monthly, "", 0, 1, held_e8=100_000_000, used_e8=99_999_999)
+    >>> status.left, status.percent, status.over
+    (Decimal('1.00000001'), Decimal('66.6'), False)
+    """
+
+    budget: Budget
+    group: str
+    """Whose share, such as `user=li`; empty where the budget is for all."""
+    starts_us: int | None
+    """Jobs reserved from this moment on count; None where all of them do."""
+    ends_us: int | None
+    """When the next window starts from nothing; None where none does."""
+    held_e8: int
+    used_e8: int
+
+    @property
+    def limit(self) -> Decimal:
+        """Credits the share may hold and use together."""
+        return e8_to_credits(self.budget.limit_e8)
+
+    @property
+    def held(self) -> Decimal:
+        """Credits set aside by open holds that count."""
+        return e8_to_credits(self.held_e8)
+
+    @property
+    def used(self) -> Decimal:
+        """Credits charged and not refunded by jobs that count."""
+        return e8_to_credits(self.used_e8)
+
+    @property
+    def left(self) -> Decimal:
+        """Credits there is room for; never below zero."""
+        return e8_to_credits(max(0, self.budget.limit_e8 - self.held_e8 - self.used_e8))
+
+    @property
+    def percent(self) -> Decimal:
+        """Held and used, in percent of the limit with one decimal; of a limit of nothing, 100.
+
+        Rounded down, so that 100.0 is only shown where nothing is left.
+        """
+        counted_e8, limit_e8 = self.held_e8 + self.used_e8, self.budget.limit_e8
+        tenths = divide(counted_e8 * 1000, limit_e8, "floor") if limit_e8 else 1000
+        return Decimal(f"{tenths}E-1")
+
+    @property
+    def over(self) -> bool:
+        """Whether more counts than the limit allows, as charges above their hold can do."""
+        return self.held_e8 + self.used_e8 > self.budget.limit_e8
+
+
 def budget(
     title: str,
     book: str,
@@ -335,6 +393,47 @@ def counts_from(budget_: Budget, at_us: int) -> int:
     if budget_.period == "rolling":
         return at_us // budget_.step_us * budget_.step_us - budget_.span_us
     return budget_.window(at_us).start_us
+
+
+def counting(budget_: Budget, at_us: int) -> tuple[int, int]:
+    """Where the first and the last window start that count at a moment.
+
+    It is one window, but for a rolling one, of which every step counts that has not left.
+
+    >>> rolling = budget("b", "main", "studio", limit_e8=1, period="rolling", rolling_seconds=60)
+    >>> counting(rolling, 100_500_000)
+    (40000000, 100000000)
+    """
+    start_us = budget_.window(at_us).start_us
+    return start_us - budget_.span_us, start_us
+
+
+def statuses(
+    budget_: Budget, levels: Iterable[tuple[str, int, int]], at_us: int
+) -> list[BudgetStatus]:
+    """How full a budget is at a moment, a row per share, in the order of their words.
+
+    `levels` are (share, held, used) of the windows that count. Where each user has the limit to
+    themselves and none has a level, the one row is that of `user=*`.
+    """
+    sums: dict[str, tuple[int, int]] = {}
+    for share, held_e8, used_e8 in levels:
+        held, used = sums.get(share, (0, 0))
+        sums[share] = held + held_e8, used + used_e8
+    rows = sorted((budget_.whose(share), *level) for share, level in sums.items())
+    if not rows:
+        each = [label for label, wanted in budget_.labels.items() if wanted == EACH]
+        rows = [(", ".join(f"{label}={EACH}" for label in each), 0, 0)]
+    starts_us, ends_us = _limits(budget_, at_us)
+    return [BudgetStatus(budget_, row[0], starts_us, ends_us, *row[1:]) for row in rows]
+
+
+def _limits(budget_: Budget, at_us: int) -> tuple[int | None, int | None]:
+    """From when on jobs count, and when all start from nothing again."""
+    if budget_.period == "rolling":
+        return counting(budget_, at_us)[0], None
+    start_us, end_us = budget_.window(at_us)
+    return (None, None) if end_us == FOREVER_US else (start_us, end_us)
 
 
 def rebuilt(

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ledger.book import Book
-from ledger.book.reading import Clock
 from ledger.book.items import Reserve
+from ledger.book.reading import Clock
 from ledger.book.work import Asked
 from ledger.pricebook import PriceBook
 from ledger.pricing import PriceSource, Quote
@@ -66,11 +66,12 @@ class Ledger(Book):
         labels = {"model": quote.request.model, **(item.labels or {})}
         return Asked(quote.maximum_e8, labels, _kept(quote))
 
-    def bill(self, price: Mapping[str, Any] | None, seconds: str) -> int:
+    def bill(self, price: Mapping[str, Any] | None, seconds: str | None) -> int:
         """Units of 10^-8 credit for a length, under the version a hold was quoted with.
 
         Raises:
             InvalidEntry: the hold was made for an amount, without a quote.
+            NeedsLength: the price depends on the length, and none was given.
             UnknownVersion: the price source does not have that version.
         """
         if price is None:

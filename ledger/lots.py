@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, MutableMapping
 
 from ledger.records import Lot
 
-__all__ = ["NEVER_US", "Taken", "give_back", "lapsable_e8", "order", "take"]
+__all__ = ["NEVER_US", "Taken", "give_back", "lapsable_e8", "order", "take", "taken_text"]
 
 NEVER_US = 2**62
 """Expiry of a lot that never lapses, for sorting."""
@@ -19,7 +19,18 @@ NEVER_US = 2**62
 Taken = dict[str, int]
 """Lot → units of 10^-8 credit, as it stands in the JSON of entries and holds."""
 
+
 _ORIGINS = {"promotional": 0, "adjustment": 1, "paid": 2}
+
+
+def taken_text(taken: Mapping[str, int]) -> str | None:
+    """The JSON of entries and holds; None where nothing was taken.
+
+    >>> taken_text({"2": 20, "1": 5})
+    '{"2":20,"1":5}'
+    """
+    parts = ",".join([f'"{lot}":{part}' for lot, part in taken.items()])
+    return f"{{{parts}}}" if parts else None
 
 
 def order(lot: Lot) -> tuple[int, int, int]:

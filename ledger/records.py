@@ -22,6 +22,7 @@ __all__ = [
     "GENESIS",
     "LONGEST_NAME",
     "Balance",
+    "By",
     "Crossing",
     "Entry",
     "Hold",
@@ -30,6 +31,9 @@ __all__ = [
     "Lot",
     "Parked",
     "Policy",
+    "Statement",
+    "StatementLine",
+    "TrialLine",
     "WalletRecord",
     "digest_of",
     "entry_hash",
@@ -55,6 +59,9 @@ Kind = Literal[
 
 Policy = Literal["owe", "draw", "cap", "reject"]
 """What a charge above its hold does; see `ledger.Ledger.reserve`."""
+
+By = Literal["recorded", "happened"]
+"""Which of an entry's two times a question is about: when it was written, or when it happened."""
 
 GENESIS = bytes(32)
 """The hash before the first entry of a wallet."""
@@ -306,6 +313,96 @@ class Balance(NamedTuple):
         return e8_to_credits(self.available_e8)
 
 
+class StatementLine(NamedTuple):
+    """An entry in a statement, with the balances after it in the statement's order."""
+
+    entry: Entry
+    posted_after_e8: int
+    """The entry's own running balance by `recorded`; summed again in order by `happened`."""
+    held_after_e8: int
+
+    @property
+    def posted_after(self) -> Decimal:
+        """Credits in the wallet after this line, held ones included."""
+        return e8_to_credits(self.posted_after_e8)
+
+    @property
+    def held_after(self) -> Decimal:
+        """Credits set aside after this line."""
+        return e8_to_credits(self.held_after_e8)
+
+
+class Statement(NamedTuple):
+    """The entries of a wallet from one moment up to and without another, and what they did."""
+
+    wallet: str
+    since_us: int | None
+    """First moment inside; None from the beginning."""
+    until_us: int | None
+    """First moment outside; None up to now."""
+    by: By
+    opening_posted_e8: int
+    opening_held_e8: int
+    lines: tuple[StatementLine, ...]
+    """By `recorded` in the order of the wallet, by `happened` in the order of happening."""
+    closing_posted_e8: int
+    closing_held_e8: int
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries alone, in the order of the lines."""
+        return tuple(line.entry for line in self.lines)
+
+    @property
+    def since(self) -> datetime | None:
+        """First moment inside."""
+        return None if self.since_us is None else moment(self.since_us)
+
+    @property
+    def until(self) -> datetime | None:
+        """First moment outside."""
+        return None if self.until_us is None else moment(self.until_us)
+
+    @property
+    def opening_posted(self) -> Decimal:
+        """Credits in the wallet before the first line, held ones included."""
+        return e8_to_credits(self.opening_posted_e8)
+
+    @property
+    def opening_held(self) -> Decimal:
+        """Credits set aside before the first line."""
+        return e8_to_credits(self.opening_held_e8)
+
+    @property
+    def closing_posted(self) -> Decimal:
+        """Credits in the wallet after the last line, held ones included."""
+        return e8_to_credits(self.closing_posted_e8)
+
+    @property
+    def closing_held(self) -> Decimal:
+        """Credits set aside after the last line."""
+        return e8_to_credits(self.closing_held_e8)
+
+
+class TrialLine(NamedTuple):
+    """One account of a trial balance, net: one of the two amounts is zero."""
+
+    account: str
+    """A contra account such as `funding`, or `wallets`: what is owed to their owners."""
+    debit_e8: int
+    credit_e8: int
+
+    @property
+    def debit(self) -> Decimal:
+        """By how many credits its debits exceed its credits."""
+        return e8_to_credits(self.debit_e8)
+
+    @property
+    def credit(self) -> Decimal:
+        """By how many credits its credits exceed its debits."""
+        return e8_to_credits(self.credit_e8)
+
+
 class Parked(NamedTuple):
     """A charge or refund for a job that nobody has reserved yet; it waits in the inbox."""
 
@@ -321,7 +418,15 @@ def entry_hash(previous: bytes, digest: bytes, columns: Sequence[object]) -> byt
 
     The columns up to `recorded_at_us` stand in their order, one a line, nothing for NULL.
     """
-    text = "\n".join(["" if item is None else str(item) for item in columns])
+    book, wallet, seq, kind, key, job, contra, posted, held, posted_after, held_after = columns[:11]
+    over, uncollected, late, lots, facts, happened, recorded = columns[11:]
+    # Written out, because this is a third of what a batch costs in Python.
+    text = (
+        f"{book}\n{wallet}\n{seq}\n{kind}\n{key}\n{'' if job is None else job}\n{contra}"
+        f"\n{posted}\n{held}\n{posted_after}\n{held_after}\n{over}\n{uncollected}\n{late}"
+        f"\n{'' if lots is None else lots}\n{'' if facts is None else facts}"
+        f"\n{happened}\n{recorded}"
+    )
     return sha256(previous + digest + text.encode()).digest()
 
 

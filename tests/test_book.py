@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ledger import Ledger, MotionControl, PriceBook
+from ledger import CustomElement, Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve
 from ledger.errors import (
     BatchRefused,
@@ -218,18 +218,117 @@ def test_a_charge_for_an_unknown_job_waits_for_its_reserve(ledger: Book) -> None
     assert again.replayed
 
 
-def test_a_parked_charge_that_its_hold_rejects_stays_in_the_inbox(ledger: Book) -> None:
+def test_a_parked_charge_that_its_hold_rejects_waits_for_a_larger_hold(ledger: Book) -> None:
     ledger.charge("job-1", 50)
     ledger.reserve("studio", 40, key="job-1", policy="reject")
     assert figures(ledger) == (100, 40, 60)
+    assert ledger.hold("job-1").parked == 1
+    ledger.extend("job-1", key="more", amount=10)
+    assert figures(ledger) == (50, 0, 50)
+    assert ledger.hold("job-1").parked == 0
+
+
+def test_a_waiting_charge_can_be_made_again_and_counts_once(ledger: Book) -> None:
+    ledger.charge("job-1", 50, key="c")
+    ledger.reserve("studio", 40, key="job-1", policy="reject")
+    with pytest.raises(ChargeAboveHold):
+        ledger.charge("job-1", 50, key="c")
+    with pytest.raises(KeyReused, match="amount was 50, now 30"):
+        ledger.charge("job-1", 30, key="c")
+    ledger.extend("job-1", key="more", amount=10)
+    again = ledger.charge("job-1", 50, key="c")
+    assert again.replayed
+    assert figures(ledger) == (50, 0, 50)
+
+
+def test_a_refund_parked_before_its_charge_is_applied_with_it(ledger: Book) -> None:
+    ledger.refund("job-1", 5, key="r")
+    ledger.reserve("studio", 40, key="job-1")
+    assert ledger.hold("job-1").parked == 1
+    ledger.charge("job-1", 30)
+    # 100 - 30 + 5 = 75, and nothing is held.
+    assert figures(ledger) == (75, 0, 75)
+    assert ledger.refund("job-1", 5, key="r").replayed
+    assert figures(ledger) == (75, 0, 75)
+
+
+def test_a_refund_that_waits_for_its_charge_can_be_made_in_person(ledger: Book) -> None:
+    ledger.refund("job-1", 25, key="r")
+    ledger.reserve("studio", 40, key="job-1")
+    ledger.charge("job-1", 10, key="first", final=False)  # too little to give 25 back
+    with pytest.raises(RefundAboveCharge):
+        ledger.refund("job-1", 25, key="r")
+    with pytest.raises(KeyReused, match="amount was 25, now 5"):
+        ledger.refund("job-1", 5, key="r")
+    ledger.charge("job-1", 20, key="second", final=False)
+    # 100 - 10 - 20 + 25 = 95; 40 - 30 = 10 are still held.
+    assert figures(ledger) == (95, 10, 85)
+
+
+def test_a_key_that_waits_for_one_job_is_refused_for_another(ledger: Book) -> None:
+    ledger.charge("job-1", 5, key="k")
+    ledger.reserve("studio", 20, key="job-2")
+    with pytest.raises(KeyReused, match="job was job-1, now job-2"):
+        ledger.charge("job-2", 5, key="k")
+    ledger.charge("job-2", 5)
+    with pytest.raises(KeyReused, match="job was job-2, now job-3"):
+        ledger.charge("job-3", 5, key="job-2")
+    ledger.reserve("studio", 20, key="job-1")
+    assert figures(ledger) == (90, 0, 90)
 
 
 def test_a_parked_key_that_was_used_meanwhile_does_not_block_the_reserve(ledger: Book) -> None:
-    ledger.charge("job-1", 5, key="k")
+    ledger.charge("job-1", 5, key="job-2")
     ledger.reserve("studio", 20, key="job-2")
-    ledger.charge("job-2", 5, key="k")
+    ledger.charge("job-2", 7)  # under its own name, which the parked one took as its key
     ledger.reserve("studio", 20, key="job-1")
-    assert figures(ledger) == (95, 20, 75)
+    assert figures(ledger) == (93, 20, 73)
+    assert [waiting.job for waiting in ledger.inbox()] == ["job-1"]
+
+
+def test_a_refused_reserve_keeps_what_a_deadline_released(ledger: Book, clock: Clock) -> None:
+    ledger.reserve("studio", 50, key="a", deadline=timedelta(minutes=1), on_deadline="release")
+    clock.forward(hours=1)
+    with pytest.raises(InsufficientCredits):
+        ledger.reserve("studio", 101, key="b")
+    assert ledger.hold("a").state == "released"
+    with pytest.raises(InsufficientCredits):
+        ledger.reserve("studio", 101, key="b", dry_run=True)
+
+
+def test_a_sweep_writes_down_what_time_has_done(ledger: Book, clock: Clock) -> None:
+    hour = timedelta(hours=1)
+    ledger.top_up("art", 30, key="gift", promotional=True, expires=clock.now + hour)
+    ledger.reserve("studio", 50, key="a", deadline=hour, on_deadline="release")
+    ledger.reserve("studio", 20, key="b", deadline=hour)
+    assert ledger.sweep() == []
+    clock.forward(hours=1)
+    assert [(entry.wallet, entry.kind) for entry in ledger.sweep()] == [
+        ("art", "lapse"),
+        ("studio", "release"),
+    ]
+    assert figures(ledger) == (100, 20, 80)
+    assert figures(ledger, "art") == (0, 0, 0)
+    assert ledger.sweep("studio") == []
+    with pytest.raises(UnknownWallet):
+        ledger.sweep("nobody")
+
+
+def test_a_job_with_a_fixed_price_is_charged_without_a_length(database_url: str, book: str) -> None:
+    prices = PriceBook.bundled()
+    element = prices.quote(CustomElement(), at="2026-10-10")  # 1 credit a call
+    with Ledger(database_url, book=book, prices=prices) as opened:
+        opened.top_up("studio", 100, key="t")
+        opened.reserve("studio", element, key="element-1")
+        charge = opened.charge("element-1")
+        assert isinstance(charge, Entry)
+        assert charge.amount == 1
+        assert opened.charge("element-1").replayed
+        with pytest.raises(KeyReused, match="amount was not given, now 1"):
+            opened.charge("element-1", 1)
+        opened.reserve("studio", 10, key="job-1")
+        with pytest.raises(InvalidEntry, match="needs the credits charged"):
+            opened.charge("job-1")
 
 
 def test_extending_a_hold_that_its_deadline_releases_says_so(ledger: Book, clock: Clock) -> None:
@@ -363,7 +462,7 @@ def test_a_long_batch_is_the_same_as_one_by_one(ledger: Book) -> None:
     assert figures(ledger) == (100, 80, 20)
     ledger.batch([Charge(f"job-{n}", "0.1") for n in range(400)])
     assert figures(ledger) == (60, 0, 60)
-    assert [entry.seq for entry in ledger.statement("studio")] == list(range(1, 803))
+    assert [entry.seq for entry in ledger.statement("studio").entries] == list(range(1, 803))
 
 
 def test_unknown_names_are_errors_with_suggestions(ledger: Book) -> None:
@@ -443,7 +542,7 @@ def test_eight_processes_admit_exactly_the_limit(database_url: str, book: str, l
     with Book(database_url, book=book) as ledger:
         assert ledger.balance("studio").held == 300
         assert ledger.verify().findings == ()
-        entries = ledger.statement("studio")
+        entries = ledger.statement("studio").entries
         assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
+from sqlalchemy import Connection
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from ledger.book import rules
+from ledger.book import limits, money, releasing, reserving, settling
 from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
 from ledger.book.reading import Clock, Reader
 from ledger.book.work import Warm, Work
@@ -19,10 +21,11 @@ from ledger.errors import (
     Fault,
     InvalidEntry,
     LedgerError,
+    StoreError,
     StoreUnavailable,
 )
 from ledger.records import Entry, Parked, Policy
-from ledger.store import KeyTaken, Stale, Store, Transient
+from ledger.store import Joined, KeyTaken, Stale, Store, Transient
 from ledger.units import Amount, Length, credits_to_e8
 
 __all__ = ["Book"]
@@ -34,13 +37,13 @@ Asking = TypeVar("Asking")
 T = TypeVar("T")
 
 _RULES: dict[type, Callable[..., Entry | Parked]] = {
-    Reserve: rules.reserve,
-    Extend: rules.extend,
-    Charge: rules.charge,
-    Release: rules.release,
-    Refund: rules.refund,
-    TopUp: rules.top_up,
-    Adjust: rules.adjust,
+    Reserve: reserving.reserve,
+    Extend: reserving.extend,
+    Charge: settling.charge,
+    Release: releasing.release,
+    Refund: settling.refund,
+    TopUp: money.top_up,
+    Adjust: money.adjust,
 }
 _KINDS = {Charge: "charge", Release: "release", Refund: "refund"}
 _ATTEMPTS = 8
@@ -64,6 +67,30 @@ class Book(Reader):
         super().__init__(Store(url), book, clock)
         self._warm = Warm()
 
+    def join(self, connection: Connection) -> Self:
+        """The same book inside a transaction of the caller's own.
+
+        Whatever its verbs write is committed or rolled back with the caller's rows. Each verb is a
+        savepoint: one that is refused leaves the transaction usable. The caller begins, commits
+        and, after `StoreUnavailable`, rolls back and tries again. On SQLite the connection is to
+        come from `engine`, or another one of the same file.
+
+        >>> with Book("sqlite://") as book, book.engine.begin() as connection:
+        ...     _ = connection.exec_driver_sql("CREATE TABLE orders (job TEXT)")
+        ...     _ = connection.exec_driver_sql("INSERT INTO orders VALUES ('job-1')")
+        ...     joined = book.join(connection)
+        ...     _ = joined.top_up("studio", 100, key="invoice-1")
+        ...     print(joined.reserve("studio", 40, key="job-1").amount)
+        40
+
+        Raises:
+            NotALedger, NeedsMigration, NewerStore: what the connection's database is.
+        """
+        joined = copy(self)
+        joined._store = Joined(connection)  # noqa: SLF001  it is our own copy
+        joined._warm = Warm()  # noqa: SLF001
+        return joined
+
     # Verbs
 
     def open_wallet(self, wallet: str, *, credit_limit: Amount = 0) -> Entry:
@@ -74,7 +101,7 @@ class Book(Reader):
             WalletExists: the name is taken with another limit, or differs only in case.
         """
         limit_e8 = credits_to_e8(credit_limit)
-        return self._do(lambda work: rules.open_wallet(work, wallet, limit_e8))
+        return self._do(lambda work: money.open_wallet(work, wallet, limit_e8))
 
     def top_up(
         self,
@@ -96,7 +123,7 @@ class Book(Reader):
             WalletExists: the name differs only in case from a wallet's.
         """
         item = TopUp(wallet, amount, key, cash, currency, expires, promotional, at)
-        return self._one(rules.top_up, item)
+        return self._one(money.top_up, item)
 
     def reserve(
         self,
@@ -133,7 +160,7 @@ class Book(Reader):
             BudgetExceeded: a hard budget has no room.
         """
         item = Reserve(wallet, amount, key, labels, deadline, policy, on_deadline, at)
-        return self._one(rules.reserve, item, dry_run=dry_run)
+        return self._one(reserving.reserve, item, dry_run=dry_run)
 
     def extend(
         self,
@@ -153,7 +180,7 @@ class Book(Reader):
             HoldClosed: it is settled or released.
             InsufficientCredits, BudgetExceeded: there is no room for more.
         """
-        return self._one(rules.extend, Extend(job, key, amount, deadline, at))
+        return self._one(reserving.extend, Extend(job, key, amount, deadline, at))
 
     def charge(
         self,
@@ -175,7 +202,7 @@ class Book(Reader):
             KeyReused: the key was used with other content.
             ChargeAboveHold: above the hold, whose policy is `reject`.
         """
-        return self._one(rules.charge, Charge(job, amount, seconds, key, final, at))
+        return self._one(settling.charge, Charge(job, amount, seconds, key, final, at))
 
     def release(
         self, job: str, *, key: str | None = None, reason: str | None = None, at: When = None
@@ -188,7 +215,7 @@ class Book(Reader):
             UnknownJob: there is no such hold.
             HoldClosed: it is settled or released already.
         """
-        return self._one(rules.release, Release(job, key, reason, at))
+        return self._one(releasing.release, Release(job, key, reason, at))
 
     def refund(
         self,
@@ -209,7 +236,7 @@ class Book(Reader):
             KeyReused: the key was used with other content.
             RefundAboveCharge: more than was charged and not yet refunded.
         """
-        return self._one(rules.refund, Refund(job, amount, key, reason, at))
+        return self._one(settling.refund, Refund(job, amount, key, reason, at))
 
     def adjust(
         self, wallet: str, amount: Amount, *, key: str, reason: str, at: When = None
@@ -221,7 +248,7 @@ class Book(Reader):
             KeyReused: the key was used with other content.
             UnknownWallet: there is no such wallet.
         """
-        return self._one(rules.adjust, Adjust(wallet, amount, key, reason, at))
+        return self._one(money.adjust, Adjust(wallet, amount, key, reason, at))
 
     def expire(self, job: str, *, key: str | None = None) -> Entry:
         """Release a hold whose deadline has passed, because you know that it will not be charged.
@@ -231,7 +258,7 @@ class Book(Reader):
             UnknownJob: there is no such hold.
             HoldClosed: it is settled already, or its deadline has not passed.
         """
-        return self._do(lambda work: rules.expire(work, job, key))
+        return self._do(lambda work: releasing.expire(work, job, key))
 
     def lapse(self, wallet: str) -> list[Entry]:
         """Take out expired credits that no open hold keeps alive.
@@ -239,7 +266,23 @@ class Book(Reader):
         Raises:
             UnknownWallet: there is no such wallet.
         """
-        return self._do(lambda work: rules.lapse(work, wallet))
+        return self._do(lambda work: money.lapse(work, wallet))
+
+    def sweep(self, wallet: str | None = None) -> list[Entry]:
+        """Write down what time alone has done: to one wallet, or to every wallet of the book.
+
+        Holds past their deadline that were made with `on_deadline="release"` are released, and
+        expired credits lapse. Nothing depends on it: no reserve counts on expired credits, and
+        one that would be refused releases such holds first.
+
+        Raises:
+            UnknownWallet: there is no such wallet.
+        """
+        names = [wallet] if wallet is not None else [found.wallet for found in self.wallets()]
+        entries = []
+        for found in names:
+            entries += self._do(lambda work, found=found: releasing.sweep(work, found))  # type: ignore[misc]
+        return entries
 
     # Budgets
 
@@ -276,7 +319,7 @@ class Book(Reader):
             hard=hard,
             thresholds=thresholds,
         )
-        return self._do(lambda work: rules.set_budget(work, wallet, wanted, key))
+        return self._do(lambda work: limits.set_budget(work, wallet, wanted, key))
 
     def remove_budget(self, wallet: str, title: str, *, key: str) -> Entry:
         """Stop a budget; what it was stays in the book.
@@ -285,7 +328,7 @@ class Book(Reader):
             KeyReused: the key was used with other content.
             UnknownWallet, UnknownBudget: there is no such thing.
         """
-        return self._do(lambda work: rules.remove_budget(work, wallet, title, key))
+        return self._do(lambda work: limits.remove_budget(work, wallet, title, key))
 
     # Batches
 
@@ -306,6 +349,22 @@ class Book(Reader):
             return []
         return self._do(lambda work: self._decide_all(work, items, atomic=atomic), many=items)
 
+    def reserve_many(self, items: Sequence[Reserve], *, atomic: bool = False) -> list[Outcome]:
+        """`batch` of reserves."""
+        return self.batch(items, atomic=atomic)
+
+    def charge_many(self, items: Sequence[Charge], *, atomic: bool = False) -> list[Outcome]:
+        """`batch` of charges."""
+        return self.batch(items, atomic=atomic)
+
+    def release_many(self, items: Sequence[Release], *, atomic: bool = False) -> list[Outcome]:
+        """`batch` of releases."""
+        return self.batch(items, atomic=atomic)
+
+    def refund_many(self, items: Sequence[Refund], *, atomic: bool = False) -> list[Outcome]:
+        """`batch` of refunds."""
+        return self.batch(items, atomic=atomic)
+
     # How a unit of work is run
 
     def _one(self, rule: Callable[[Work, Asking], T], item: Asking, *, dry_run: bool = False) -> T:
@@ -320,18 +379,21 @@ class Book(Reader):
     ) -> T:
         """Hope first: no key was used before. Where that is wrong, look carefully."""
         now_us = self._now_us()
-        try:
-            return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
-        except (KeyTaken, Stale, Transient, LedgerError) as error:
-            if isinstance(error, StoreUnavailable):
-                raise
+        retried = self._store.retried
+        hopes: tuple[type[Exception], ...] = (LedgerError, *retried)
         waits = Retrying(
-            retry=retry_if_exception_type((KeyTaken, Stale, Transient)),
+            retry=retry_if_exception_type(retried),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random(0, timedelta(milliseconds=50)),
             reraise=True,
         )
         try:
+            try:
+                return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
+            except StoreError:
+                raise
+            except hopes:
+                pass
             result: T = waits(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
         except (KeyTaken, Stale, Transient) as error:
             raise StoreUnavailable(f"{error}; nothing is known to be written: try again") from error
@@ -346,7 +408,8 @@ class Book(Reader):
         dry_run: bool,
         careful: bool,
     ) -> T:
-        hoping = not careful and not many and not self._store.is_sqlite and not dry_run
+        hoping = self._store.may_hope and not careful and not many and not dry_run
+        refused: LedgerError | None = None
         with self._store.hoping() if hoping else self._store.writing() as session:
             work = Work(
                 session,
@@ -359,14 +422,27 @@ class Book(Reader):
             )
             if many:
                 work.preload(*_asked_for(many))
-            result = decide(work)
+            try:
+                result = decide(work)
+            except BatchRefused:
+                raise
+            except LedgerError as error:
+                # What was found on the way, such as holds past their deadline, is true all the
+                # same, and is written although the caller is refused.
+                if not careful or dry_run or work.is_empty:
+                    raise
+                refused = error
             if dry_run:
                 return result
-            if hoping and not work.is_one_statement:
+            changes = work.changes()
+            if hoping and not (work.is_empty or changes.is_small):
                 raise Stale
-            work.flush()
+            if not work.is_empty:
+                session.write(self.book, changes)
         work.written()
         self._warm.give(work)
+        if refused is not None:
+            raise refused
         return result
 
     def _decide_all(self, work: Work, items: Sequence[Item], *, atomic: bool) -> list[Outcome]:

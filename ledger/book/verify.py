@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ledger import lots as lotting
+from ledger.book.calls import call_digest
 from ledger.budgets import Budget, Level, rebuilt
-from ledger.records import GENESIS, Entry, Hold, WalletRecord, digest_of, entry_hash
+from ledger.records import GENESIS, Entry, Hold, WalletRecord, entry_hash
 from ledger.store import Session
 
 __all__ = ["Finding", "Verification", "verify"]
@@ -137,21 +138,21 @@ def _holds(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Find
 
 def _as_asked(hold: Hold, entry: Entry | None) -> bool:
     """Whether a hold still says what its reserve's digest covers."""
-    return entry is not None and any(
-        entry.digest
-        == digest_of(
-            "reserve",
-            entry.wallet,
-            entry.key,
-            entry.held_e8,
-            hold.labels,
-            hold.policy,
-            hold.on_deadline,
-            hold.terms,
-            given_us,
-        )
-        for given_us in (None, entry.happened_at_us)
+    if entry is None:
+        return False
+    asked = (
+        entry.wallet,
+        entry.held_e8,
+        hold.labels,
+        hold.policy,
+        hold.on_deadline,
+        hold.terms,
     )
+    # The moment is in the digest only if the caller gave it.
+    return entry.digest in {
+        call_digest("reserve", entry.key, None, asked),
+        call_digest("reserve", entry.key, entry.happened_at_us, asked),
+    }
 
 
 def _figures(hold: Hold) -> list[int]:

@@ -1,7 +1,7 @@
 """One unit of work: what was read under the lock, what is decided, what is to be written.
 
-Nothing here talks SQL; a `Session` of the store reads and writes. Decisions (`ledger.book.rules`)
-change only what stands here, and only after every check has passed.
+Nothing here talks SQL; a `Session` of the store reads and writes. Decisions change only what
+stands here, and only after every check has passed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ledger.book.items import Reserve
 from ledger.budgets import Budget, Level, Window
 from ledger.errors import UnknownJob, UnknownWallet
 from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
-from ledger.store import MOST_ROWS, Session
+from ledger.store import Changes, Session
 
 __all__ = ["Asked", "Pricing", "Series", "Wallet", "Warm", "Work"]
 
@@ -36,8 +36,8 @@ class Pricing(Protocol):
     def asked(self, item: Reserve) -> Asked:
         """The credits a reserve asks for, its labels, and the price to charge by later."""
 
-    def bill(self, price: Mapping[str, Any] | None, seconds: str) -> int:
-        """Units of 10^-8 credit for a length, under the price of a hold."""
+    def bill(self, price: Mapping[str, Any] | None, seconds: str | None) -> int:
+        """Units of 10^-8 credit for a length, if one was told, under the price of a hold."""
 
 
 _MOST_WARM_HOLDS = 20_000
@@ -54,39 +54,30 @@ class Wallet:
     """
 
     __slots__ = (
-        "book",
+        *WalletRecord._fields,
         "budgets",
-        "budgets_seq",
-        "credit_limit_e8",
-        "expires_at_us",
-        "folded",
         "guard",
-        "hash",
-        "held_e8",
         "holds",
-        "id",
         "lots",
         "lots_complete",
-        "posted_e8",
-        "recorded_at_us",
-        "seq",
         "series",
     )
 
+    book: str
+    id: str
+    folded: str
+    credit_limit_e8: int
+    posted_e8: int
+    held_e8: int
+    seq: int
+    hash: bytes
+    expires_at_us: int | None
+    budgets_seq: int
+    recorded_at_us: int
+
     def __init__(self, record: WalletRecord) -> None:
-        (
-            self.book,
-            self.id,
-            self.folded,
-            self.credit_limit_e8,
-            self.posted_e8,
-            self.held_e8,
-            self.seq,
-            self.hash,
-            self.expires_at_us,
-            self.budgets_seq,
-            self.recorded_at_us,
-        ) = record
+        for column, value in zip(WalletRecord._fields, record, strict=True):
+            setattr(self, column, value)
         self.guard: bytes | None = self.hash
         self.lots: dict[int, Lot] | None = None
         self.lots_complete = False
@@ -96,19 +87,7 @@ class Wallet:
 
     def record(self) -> WalletRecord:
         """The wallet's row."""
-        return WalletRecord(
-            self.book,
-            self.id,
-            self.folded,
-            self.credit_limit_e8,
-            self.posted_e8,
-            self.held_e8,
-            self.seq,
-            self.hash,
-            self.expires_at_us,
-            self.budgets_seq,
-            self.recorded_at_us,
-        )
+        return WalletRecord._make(_record(self))
 
     def trim(self) -> None:
         """Keep what is warm within bounds."""
@@ -117,6 +96,9 @@ class Wallet:
                 del self.holds[job]
         if len(self.series) > _MOST_WARM_HOLDS:
             self.series.clear()
+
+
+_record = attrgetter(*WalletRecord._fields)
 
 
 class Warm:
@@ -443,28 +425,9 @@ class Work:
         """Whether there is nothing to write."""
         return not (self.entries or self.parked or self.applied)
 
-    @property
-    def is_one_statement(self) -> bool:
-        """Whether PostgreSQL can write it with one guarded statement, outside a transaction."""
-        if self.is_empty:
-            return True
-        rare = self.adopted_holds or self.rebuilt or self.budgets or self.parked or self.applied
-        opened = any(wallet.guard is None for wallet in self.touched.values())
-        return len(self.touched) == 1 and not rare and not opened and self.rows <= MOST_ROWS
-
-    @property
-    def rows(self) -> int:
-        """How many rows are to be written."""
-        holds = len(self.new_holds) + len(self.changed_holds)
-        lots = len(self.new_lots) + len(self.changed_lots)
-        return len(self.entries) + holds + lots + len(self.windows)
-
-    def flush(self) -> None:
-        """Write everything that was staged; the caller commits."""
-        if self.is_empty:
-            return
-        self.session.write(
-            self.book,
+    def changes(self) -> Changes:
+        """Everything that was staged."""
+        return Changes(
             wallets=[(wallet.record(), wallet.guard) for wallet in self._touched()],
             entries=self.entries,
             new_holds=list(self.new_holds.values()),

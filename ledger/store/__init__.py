@@ -1,6 +1,15 @@
 """Where a book is kept: engines, transactions, statements, migrations."""
 
-from ledger.store.engines import KeyTaken, Store, Transient, make_engine
-from ledger.store.session import MOST_ROWS, Session, Stale
+from ledger.store.engines import Joined, KeyTaken, Store, Transient, make_engine
+from ledger.store.session import Changes, Session, Stale
 
-__all__ = ["MOST_ROWS", "KeyTaken", "Session", "Stale", "Store", "Transient", "make_engine"]
+__all__ = [
+    "Changes",
+    "Joined",
+    "KeyTaken",
+    "Session",
+    "Stale",
+    "Store",
+    "Transient",
+    "make_engine",
+]

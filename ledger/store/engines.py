@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from threading import Lock, RLock
-from typing import Any
+from typing import Any, ClassVar
+from weakref import WeakSet
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
 
@@ -26,9 +27,9 @@ from ledger.errors import (
     StoreUnavailable,
 )
 from ledger.store import schema
-from ledger.store.session import Session, SqliteSession
+from ledger.store.session import Session, SqliteSession, Stale
 
-__all__ = ["KeyTaken", "Store", "Transient", "make_engine"]
+__all__ = ["Joined", "KeyTaken", "Store", "Transient", "make_engine"]
 
 BUSY_SECONDS = 30
 """How long a write waits for another process to finish its own on SQLite."""
@@ -98,16 +99,23 @@ def _sqlite_engine(url: Any) -> Engine:
 class Store:
     """The connections of one database; safe to share between threads."""
 
+    retried: tuple[type[Exception], ...] = (KeyTaken, Stale, Transient)
+    """After what a unit of work is done again."""
+
     def __init__(self, url: str) -> None:
-        self.engine = make_engine(url)
-        self.name = self.engine.url.render_as_string(hide_password=True)
-        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._on(make_engine(url))
+        self.may_hope = not self.is_sqlite
         self._is_memory = isinstance(self.engine.pool, StaticPool)
         self._kept: list[Any] = []
         self._writing: Any = RLock() if self.is_sqlite else None
         self._keeping = Lock()
         with self.errors():
             self._open()
+
+    def _on(self, engine: Engine) -> None:
+        self.engine = engine
+        self.name = engine.url.render_as_string(hide_password=True)
+        self.is_sqlite = engine.dialect.name == "sqlite"
 
     def _open(self) -> None:
         """Make the tables of a new SQLite file; anything else must have them."""
@@ -203,44 +211,92 @@ class Store:
     @contextmanager
     def writing(self) -> Iterator[Session]:
         """A transaction that commits at the end, or leaves nothing behind."""
-        if self.is_sqlite:
-            with self._writing, self.errors(), self._connection() as connection:
-                connection.execute("BEGIN IMMEDIATE")
-                yield SqliteSession(connection)
-                connection.execute("COMMIT")
-            return
-        from ledger.store.postgres import PostgresSession  # noqa: PLC0415  an optional extra
-
-        with self.errors(), self._connection() as connection:
-            connection.execute("BEGIN")
-            yield PostgresSession(connection)
+        lock = self._writing if self.is_sqlite else nullcontext()
+        with lock, self.errors(), self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+            yield self._session(connection)
             connection.execute("COMMIT")
 
     @contextmanager
     def hoping(self) -> Iterator[Session]:
         """No transaction at all: one guarded statement will write everything (PostgreSQL)."""
-        from ledger.store.postgres import PostgresSession  # noqa: PLC0415  an optional extra
-
         with self.errors(), self._connection() as connection:
-            yield PostgresSession(connection)
+            yield self._session(connection)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A snapshot to read from, which blocks nobody."""
-        lock = self._writing if self._is_memory else Lock()
+        begin = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        lock = self._writing if self._is_memory else nullcontext()
         with lock, self.errors(), self._connection() as connection:
-            if self.is_sqlite:
-                connection.execute("BEGIN")
-                session: Session = SqliteSession(connection)
-            else:
-                from ledger.store.postgres import PostgresSession  # noqa: PLC0415
-
-                connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-                session = PostgresSession(connection)
+            connection.execute(begin)
             try:
-                yield session
+                yield self._session(connection)
             finally:
                 connection.execute("ROLLBACK")
+
+    def _session(self, connection: Any) -> Session:
+        if self.is_sqlite:
+            return SqliteSession(connection)
+        from ledger.store.postgres import PostgresSession  # noqa: PLC0415  an optional extra
+
+        return PostgresSession(connection)
+
+
+class Joined(Store):
+    """A transaction of the caller's own, in which every unit of work is a savepoint."""
+
+    # After a deadlock or a lost connection the caller's rows are gone as well.
+    retried = (KeyTaken, Stale)
+    may_hope = False
+
+    _checked: ClassVar[WeakSet[Engine]] = WeakSet()
+    """Databases whose tables were found in order."""
+
+    def __init__(self, connection: Connection) -> None:
+        if connection.dialect.driver not in {"pysqlite", "psycopg"}:
+            problem = f"works with pysqlite and psycopg, not {connection.dialect.driver}"
+            raise InvalidEntry("a joined connection", [Fault("", problem)])
+        self._on(connection.engine)
+        self._joined = connection
+        with self.errors():
+            if connection.engine not in self._checked:
+                schema.require(connection)
+                self._checked.add(connection.engine)
+
+    def close(self) -> None:
+        """Leave the connection to its owner."""
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """A savepoint that is kept at the end, or leaves nothing behind."""
+        with self.errors():
+            connection = self._begun()
+            connection.execute("SAVEPOINT kling_ledger")
+            try:
+                yield self._session(connection)
+            except BaseException:
+                with suppress(Exception):  # where it is lost, the first error says so
+                    connection.execute("ROLLBACK TO SAVEPOINT kling_ledger")
+                    connection.execute("RELEASE SAVEPOINT kling_ledger")
+                raise
+            connection.execute("RELEASE SAVEPOINT kling_ledger")
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """What the caller's transaction sees."""
+        with self.errors():
+            yield self._session(self._begun())
+
+    def _begun(self) -> Any:
+        """The driver's connection, in a transaction that the caller will end."""
+        if not self._joined.in_transaction():
+            self._joined.begin()
+        connection: Any = self._joined.connection.driver_connection
+        # Without one, releasing the savepoint would already commit.
+        if self.is_sqlite and not connection.in_transaction:
+            connection.execute("BEGIN IMMEDIATE")
+        return connection
 
 
 _LOST = {"OperationalError", "InterfaceError", "AdminShutdown", "ConnectionTimeout"}

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from ledger.budgets import Budget, Level
-from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord
+from ledger.records import Hold, InboxRecord, WalletRecord
 from ledger.store.session import (
     COLUMNS,
     HOLD_CHANGES,
-    MOST_ROWS,
     WALLET_CHANGES,
+    Changes,
     Session,
     Stale,
     columns,
@@ -59,86 +58,56 @@ class PostgresSession(Session):
         """A condition that a column is one of many values, and its one parameter."""
         return f"{column} = ANY(?)", list(values)
 
-    def write(
-        self,
-        book: str,
-        *,
-        wallets: Sequence[tuple[WalletRecord, bytes | None]],
-        entries: Sequence[Entry],
-        new_holds: Sequence[Hold],
-        changed_holds: Sequence[Hold],
-        adopted_holds: Sequence[Hold],
-        new_lots: Sequence[Lot],
-        changed_lots: Sequence[Lot],
-        windows: Mapping[tuple[str, str, str, int], tuple[int, Level]],
-        rebuilt: Sequence[tuple[str, str]],
-        budgets: Sequence[Budget],
-        parked: Sequence[InboxRecord],
-        applied: Sequence[tuple[str, str]],
-    ) -> None:
+    def write(self, book: str, changes: Changes) -> None:
         """Write what was decided: in one guarded statement if it is one wallet and few rows."""
-        levels = [(book, *key, end, *level) for key, (end, level) in windows.items()]
-        rows = len(entries) + len(new_holds) + len(changed_holds) + len(changed_lots) + len(levels)
-        rare = adopted_holds or rebuilt or budgets or parked or applied
-        if len(wallets) == 1 and not rare and rows + len(new_lots) <= MOST_ROWS:
-            record, guard = wallets[0]
-            if guard is not None:
-                self._write_one(
-                    record, guard, entries, new_holds, changed_holds, new_lots, changed_lots, levels
-                )
-                return
-        self._write_wallets(wallets)
-        self._copy("holds", new_holds)
-        self._change_holds(book, changed_holds)
-        for hold in adopted_holds:
+        levels = [(book, *key, end, *level) for key, (end, level) in changes.windows.items()]
+        if changes.is_small:
+            self._write_one(changes, levels)
+            return
+        self._write_wallets(changes.wallets)
+        self._copy("holds", changes.new_holds)
+        self._change_holds(book, changes.changed_holds)
+        for hold in changes.adopted_holds:
             self._adopt(hold)
-        self._copy("entries", [entry[:20] for entry in entries])
-        self._copy("lots", new_lots)
-        for lot in changed_lots:
+        self._copy("entries", [entry[:20] for entry in changes.entries])
+        self._copy("lots", changes.new_lots)
+        for lot in changes.changed_lots:
             self._run(_UPDATE_LOT, (lot.used_e8, lot.lapsed_e8, lot.book, lot.wallet, lot.seq))
-        for wallet, budget in rebuilt:
+        for wallet, budget in changes.rebuilt:
             self._run(_DELETE_WINDOWS, (book, wallet, budget))
         for level in levels:
             self._run(_UPSERT_WINDOW, level)
-        self._copy("budgets", budgets)
-        self._park(book, parked, {hold.job for hold in (*new_holds, *adopted_holds)})
-        for item in applied:
+        self._copy("budgets", changes.budgets)
+        ours = {hold.job for hold in (*changes.new_holds, *changes.adopted_holds)}
+        self._park(book, changes.parked, ours)
+        for item in changes.applied:
             self._run(_APPLIED, (book, *item))
 
     def _run(self, statement: str, parameters: Sequence[Any]) -> int:
         done: int = self._connection.execute(statement, parameters).rowcount
         return done
 
-    def _write_one(
-        self,
-        record: WalletRecord,
-        guard: bytes,
-        entries: Sequence[Entry],
-        new_holds: Sequence[Hold],
-        changed_holds: Sequence[Hold],
-        new_lots: Sequence[Lot],
-        changed_lots: Sequence[Lot],
-        levels: Sequence[tuple[Any, ...]],
-    ) -> None:
+    def _write_one(self, changes: Changes, levels: Sequence[tuple[Any, ...]]) -> None:
         """Everything about one wallet in one round trip, unless its hash is no longer the guard."""
         statement = _one_statement(
-            len(entries),
-            len(new_holds),
-            len(changed_holds),
-            len(new_lots),
-            len(changed_lots),
+            len(changes.entries),
+            len(changes.new_holds),
+            len(changes.changed_holds),
+            len(changes.new_lots),
+            len(changes.changed_lots),
             len(levels),
         )
+        record, guard = changes.wallets[0]
         parameters: list[Any] = [*wallet_changes(record), record.book, record.id, guard]
-        for entry in entries:
+        for entry in changes.entries:
             parameters += entry[:20]
-        for hold in new_holds:
+        for hold in changes.new_holds:
             parameters += hold
-        for hold in changed_holds:
+        for hold in changes.changed_holds:
             parameters += (*hold_changes(hold), hold.book, hold.job)
-        for lot in new_lots:
+        for lot in changes.new_lots:
             parameters += lot
-        for lot in changed_lots:
+        for lot in changes.changed_lots:
             parameters += (lot.used_e8, lot.lapsed_e8, lot.book, lot.wallet, lot.seq)
         for level in levels:
             parameters += level

@@ -12,13 +12,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from itertools import starmap
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.budgets import Budget, Level
-from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord
+from ledger.records import By, Entry, Hold, InboxRecord, Lot, WalletRecord
 from ledger.tables import METADATA
+from ledger.units import CREDIT_E8
 
-__all__ = ["COLUMNS", "MOST_ROWS", "Session", "Stale", "columns", "marks"]
+__all__ = ["COLUMNS", "Changes", "Session", "Stale", "columns", "marks"]
 
 COLUMNS = {
     table.name: tuple(column.name for column in table.columns) for table in METADATA.tables.values()
@@ -54,6 +55,38 @@ WALLET_CHANGES = (
 
 class Stale(Exception):
     """What was read is no longer true; nothing was written."""
+
+
+class Changes(NamedTuple):
+    """Everything that one unit of work writes."""
+
+    wallets: Sequence[tuple[WalletRecord, bytes | None]]
+    """Each wallet's row, and the hash it had when it was read; None where it is new."""
+    entries: Sequence[Entry]
+    new_holds: Sequence[Hold]
+    changed_holds: Sequence[Hold]
+    adopted_holds: Sequence[Hold]
+    """Holds whose job was known from parked messages only."""
+    new_lots: Sequence[Lot]
+    changed_lots: Sequence[Lot]
+    windows: Mapping[tuple[str, str, str, int], tuple[int, Level]]
+    """(wallet, budget, share, start) → (end, level)."""
+    rebuilt: Sequence[tuple[str, str]]
+    """(wallet, budget) whose windows are made anew."""
+    budgets: Sequence[Budget]
+    parked: Sequence[InboxRecord]
+    applied: Sequence[tuple[str, str]]
+    """(kind, key) of messages that wait no more."""
+
+    @property
+    def is_small(self) -> bool:
+        """Whether PostgreSQL can write it with one statement: one known wallet and few rows."""
+        rare = self.adopted_holds or self.rebuilt or self.budgets or self.parked or self.applied
+        if rare or len(self.wallets) != 1 or self.wallets[0][1] is None:
+            return False
+        holds, lots = len(self.new_holds) + len(self.changed_holds), len(self.new_lots)
+        rows = len(self.entries) + holds + lots + len(self.changed_lots) + len(self.windows)
+        return rows <= MOST_ROWS
 
 
 def columns(table: str, prefix: str = "") -> str:
@@ -92,23 +125,7 @@ class Session(ABC):
         """A condition that a column is one of many values, and its one parameter."""
 
     @abstractmethod
-    def write(
-        self,
-        book: str,
-        *,
-        wallets: Sequence[tuple[WalletRecord, bytes | None]],
-        entries: Sequence[Entry],
-        new_holds: Sequence[Hold],
-        changed_holds: Sequence[Hold],
-        adopted_holds: Sequence[Hold],
-        new_lots: Sequence[Lot],
-        changed_lots: Sequence[Lot],
-        windows: Mapping[tuple[str, str, str, int], tuple[int, Level]],
-        rebuilt: Sequence[tuple[str, str]],
-        budgets: Sequence[Budget],
-        parked: Sequence[InboxRecord],
-        applied: Sequence[tuple[str, str]],
-    ) -> None:
+    def write(self, book: str, changes: Changes) -> None:
         """Write what was decided; raises Stale where a wallet is no longer as it was read."""
 
     def row(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
@@ -152,6 +169,20 @@ class Session(ABC):
     def stream_holds(self, book: str, wallet: str) -> Iterator[Hold]:
         """The holds of a wallet, a part at a time."""
         return map(Hold._make, self.stream(f"{_HOLDS} AND wallet = ? ORDER BY seq", (book, wallet)))
+
+    def holds_in(
+        self, book: str, state: str | None, *, now_us: int, wallet: str | None, limit: int
+    ) -> list[Hold]:
+        """Holds in a state, or all: open ones in the order of deadlines, others of jobs."""
+        condition, order = _IN_STATE.get(state, ("state = ?", "job"))
+        given: list[Any] = []
+        if state is not None:
+            given.append(now_us if state in _IN_STATE else state)
+        if wallet is not None:
+            condition += " AND wallet = ?"
+            given.append(wallet)
+        statement = f"{_HOLDS} AND {condition} ORDER BY {order} LIMIT ?"
+        return [Hold(*row) for row in self.rows(statement, (book, *given, limit))]
 
     def wallets_of(self, book: str, jobs: Collection[str]) -> list[str]:
         """The wallets that hold credits for these jobs."""
@@ -200,10 +231,59 @@ class Session(ABC):
         statement = f"{_ENTRIES} AND wallet = ? AND seq = ?"
         return Entry(*self.row(statement, (book, wallet, seq)))
 
-    def entries(self, book: str, wallet: str) -> list[Entry]:
-        """The entries of a wallet, in order."""
-        statement = f"{_ENTRIES} AND wallet = ? ORDER BY seq"
-        return [Entry(*row) for row in self.rows(statement, (book, wallet))]
+    def entries_between(
+        self, book: str, wallet: str, *, after_seq: int, last_seq: int
+    ) -> list[Entry]:
+        """The entries behind one place up to another, in order."""
+        statement = f"{_ENTRIES} AND wallet = ? AND seq > ? AND seq <= ? ORDER BY seq"
+        found = self.rows(statement, (book, wallet, after_seq, last_seq))
+        return [Entry(*row) for row in found]
+
+    def happened_between(
+        self, book: str, wallet: str, *, after_seq: int, since_us: int, until_us: int
+    ) -> list[Entry]:
+        """The entries behind a place that happened in a span, in the order of happening."""
+        found = self.rows(_HAPPENED_BETWEEN, (book, wallet, after_seq, since_us, until_us))
+        return [Entry(*row) for row in found]
+
+    def entries_of(self, hold: Hold) -> list[Entry]:
+        """The entries about a job, in order."""
+        statement = f"{_ENTRIES} AND wallet = ? AND seq BETWEEN ? AND ? AND job = ? ORDER BY seq"
+        place = (hold.book, hold.wallet, hold.seq, hold.last_seq, hold.job)
+        return [Entry(*row) for row in self.rows(statement, place)]
+
+    def recorded_before(self, record: WalletRecord, before_us: int) -> tuple[int, int, int]:
+        """The last entry recorded before a moment: its place, and posted and held after it."""
+        longest = 1 << (record.seq.bit_length() - 1)
+        wallet = (record.book, record.id)
+        found = self.row(_RECORDED_BEFORE, (longest, *wallet, before_us, *wallet))
+        return (0, 0, 0) if found is None else (found[0], found[1], found[2])
+
+    def late(self, book: str, wallet: str, after_seq: int, before_us: int) -> tuple[int, int, int]:
+        """Entries behind a place that happened before a moment: the last, posted, and held."""
+        found = self.row(_LATE, (book, wallet, after_seq, before_us))
+        return found[0], _whole(found[1:3]), _whole(found[3:5])
+
+    def lots_moved(self, book: str, wallet: str, *, after_seq: int, since_us: int) -> Iterator[str]:
+        """What entries behind a place that happened from a moment on did to lots: JSON texts."""
+        found = self.stream(_LOTS_MOVED, (book, wallet, after_seq, since_us))
+        return (row[0] for row in found)
+
+    def posted_now(self, book: str) -> int:
+        """The credits of all wallets."""
+        return _whole(self.row(f"SELECT {_sum('posted_e8')} FROM wallets WHERE book = ?", (book,)))
+
+    def posted_before(self, book: str, before_us: int, *, by: By) -> int:
+        """The credits of all wallets before a moment, from their running balances."""
+        posted_e8 = _whole(self.row(_POSTED_BEFORE, (book, before_us, book)))
+        if by == "recorded":
+            return posted_e8
+        return posted_e8 + _whole(self.row(_POSTED_LATE, (book, before_us, before_us)))
+
+    def moved_by_account(self, book: str, before_us: int, *, by: By) -> list[tuple[str, int]]:
+        """What came from every account before a moment, by its name."""
+        found = self.rows(_MOVED_BY_ACCOUNT[by], (book, before_us))
+        return [(row[0], _whole(row[1:])) for row in found]
 
     def stream_entries(self, book: str, wallet: str) -> Iterator[Entry]:
         """The entries of a wallet in order, a part at a time."""
@@ -228,6 +308,11 @@ class Session(ABC):
         left = "" if complete else " AND used_e8 + lapsed_e8 < granted_e8"
         return [Lot(*row) for row in self.rows(f"{_LOTS}{left} ORDER BY seq", (book, wallet))]
 
+    def expired_lots(self, book: str, wallet: str, before_us: int) -> list[Lot]:
+        """The lots of a wallet that expired before a moment, whatever became of them."""
+        statement = f"{_LOTS} AND expires_at_us < ? ORDER BY seq"
+        return [Lot(*row) for row in self.rows(statement, (book, wallet, before_us))]
+
     def budgets(self, book: str, wallet: str) -> list[Budget]:
         """The budgets in force, by name: the latest of each, unless it was removed."""
         latest: dict[str, Budget] = {}
@@ -249,6 +334,16 @@ class Session(ABC):
         found = self.rows(statement, (book, wallet, budget, share, after_us))
         return {row[0]: (row[1], Level(*row[2:])) for row in found}
 
+    def levels_between(
+        self, budget: Budget, first_us: int, last_us: int
+    ) -> list[tuple[str, int, int]]:
+        """Windows of a budget that start from one moment to another: (share, held, used)."""
+        return self.rows(
+            "SELECT share, held_e8, used_e8 FROM windows"
+            " WHERE book = ? AND wallet = ? AND budget = ? AND start_us BETWEEN ? AND ?",
+            (budget.book, budget.wallet, budget.name, first_us, last_us),
+        )
+
     def all_levels(self, book: str, wallet: str, budget: str) -> dict[tuple[str, int], Level]:
         """How full every window of a budget is: (share, start) → level."""
         found = self.rows(
@@ -269,6 +364,24 @@ class Session(ABC):
             self.rows(f"{_HOLD}{self.lock_clause}", (book, job))
         return [InboxRecord(*row) for row in self.rows(_WAITING, (book, job))]
 
+    def inbox(self, book: str) -> list[InboxRecord]:
+        """The messages that wait, oldest first."""
+        return [InboxRecord(*row) for row in self.rows(_INBOX_WAITING, (book,))]
+
+
+def _sum(column: str) -> str:
+    """The sum of a column in two parts, credits and rest, for `_whole`.
+
+    The sum of some movements can be more than 2^63, where SQLite gives up, though no balance is.
+    """
+    credits, rest = f"{column} / {CREDIT_E8}", f"{column} - {column} / {CREDIT_E8} * {CREDIT_E8}"
+    parts = (f"CAST(coalesce(sum({part}), 0) AS BIGINT)" for part in (credits, rest))
+    return ", ".join(parts)
+
+
+def _whole(parts: Sequence[int]) -> int:
+    return parts[0] * CREDIT_E8 + parts[1]
+
 
 _WALLETS = f"SELECT {columns('wallets')} FROM wallets WHERE book = ? ORDER BY id"
 _WALLET = f"SELECT {columns('wallets')} FROM wallets WHERE book = ? AND id = ?"
@@ -276,6 +389,59 @@ _HOLDS = f"SELECT {columns('holds')} FROM holds WHERE book = ?"
 _HOLD = f"{_HOLDS} AND job = ?"
 _ENTRIES = f"SELECT {columns('entries')} FROM entries WHERE book = ?"
 _BY_KEY = f"{_ENTRIES} AND kind = ? AND key = ? AND kind <> 'reserve'"
+_HAPPENED_BETWEEN = (
+    f"{_ENTRIES} AND wallet = ? AND seq > ? AND happened_at_us >= ? AND happened_at_us < ?"
+    " ORDER BY happened_at_us, seq"
+)
+# Bisection: times of recording never fall from one place of a wallet to the next, so seventeen
+# leaps, each half as long, into the primary key find the place among 100,000. The entry of a leap
+# is a subquery because a planner without statistics would join the leaps to a scan of the table.
+_RECORDED_BEFORE = """
+WITH RECURSIVE leap (place, step) AS (
+    SELECT CAST(0 AS BIGINT), CAST(? AS BIGINT)
+    UNION ALL
+    SELECT
+        CASE
+            WHEN (
+                SELECT recorded_at_us FROM entries
+                WHERE book = ? AND wallet = ? AND seq = place + step
+            ) < ? THEN place + step
+            ELSE place
+        END,
+        step / 2
+    FROM leap WHERE step > 0
+)
+SELECT seq, posted_after_e8, held_after_e8 FROM entries
+WHERE book = ? AND wallet = ? AND seq = (SELECT max(place) FROM leap)
+"""
+_LATE = (
+    f"SELECT coalesce(max(seq), 0), {_sum('posted_e8')}, {_sum('held_e8')} FROM entries"
+    " WHERE book = ? AND wallet = ? AND seq > ? AND happened_at_us < ?"
+)
+_LOTS_MOVED = (
+    "SELECT lots FROM entries WHERE book = ? AND wallet = ? AND seq > ? AND happened_at_us >= ?"
+    " AND lots IS NOT NULL"
+)
+_POSTED_BEFORE = (
+    f"SELECT {_sum('e.posted_after_e8')} FROM entries AS e"
+    " JOIN (SELECT wallet, max(seq) AS seq FROM entries"
+    " WHERE book = ? AND recorded_at_us < ? GROUP BY wallet) AS latest"
+    " ON e.wallet = latest.wallet AND e.seq = latest.seq WHERE e.book = ?"
+)
+_POSTED_LATE = (
+    f"SELECT {_sum('posted_e8')} FROM entries"
+    " WHERE book = ? AND recorded_at_us >= ? AND happened_at_us < ?"
+)
+_MOVED_BY_ACCOUNT = {
+    by: f"SELECT contra, {_sum('posted_e8')} FROM entries"
+    f" WHERE book = ? AND posted_e8 <> 0 AND {by}_at_us < ? GROUP BY contra ORDER BY contra"
+    for by in ("recorded", "happened")
+}
+_IN_STATE: dict[str | None, tuple[str, str]] = {
+    None: ("state <> 'awaited'", "job"),
+    "open": ("state = 'open' AND deadline_us > ?", "deadline_us, job"),
+    "unknown": ("state = 'open' AND deadline_us <= ?", "deadline_us, job"),
+}
 _LOTS = f"SELECT {columns('lots')} FROM lots WHERE book = ? AND wallet = ?"
 _BUDGETS = f"SELECT {columns('budgets')} FROM budgets WHERE book = ? AND wallet = ?"
 _LEVELS = (
@@ -283,6 +449,7 @@ _LEVELS = (
     " WHERE book = ? AND wallet = ? AND budget = ?"
 )
 _INBOX = f"SELECT {columns('inbox')} FROM inbox WHERE book = ?"
+_INBOX_WAITING = f"{_INBOX} AND applied = 0 ORDER BY recorded_at_us, kind, key"
 _WAITING = f"{_INBOX} AND job = ? AND applied = 0 ORDER BY recorded_at_us, kind, key"
 
 
@@ -306,46 +473,36 @@ class SqliteSession(Session):
         listed = json.dumps(list(values), ensure_ascii=False)
         return f"{column} IN (SELECT value FROM json_each(?))", listed
 
-    def write(
-        self,
-        book: str,
-        *,
-        wallets: Sequence[tuple[WalletRecord, bytes | None]],
-        entries: Sequence[Entry],
-        new_holds: Sequence[Hold],
-        changed_holds: Sequence[Hold],
-        adopted_holds: Sequence[Hold],
-        new_lots: Sequence[Lot],
-        changed_lots: Sequence[Lot],
-        windows: Mapping[tuple[str, str, str, int], tuple[int, Level]],
-        rebuilt: Sequence[tuple[str, str]],
-        budgets: Sequence[Budget],
-        parked: Sequence[InboxRecord],
-        applied: Sequence[tuple[str, str]],
-    ) -> None:
+    def write(self, book: str, changes: Changes) -> None:
         """Write what was decided."""
         run, many = self._connection.execute, self._connection.executemany
-        for record, guard in wallets:
+        for record, guard in changes.wallets:
             if guard is None:
                 run(_INSERT["wallets"], record)
             elif run(_SQLITE_WALLET, (*wallet_changes(record), book, record.id, guard)).rowcount:
                 continue
             else:
                 raise Stale
-        many(_INSERT["holds"], new_holds)
-        if adopted_holds:
-            many(_ADOPT_HOLD, [(*hold[2:], book, hold.job) for hold in adopted_holds])
-        if changed_holds:
-            many(_SQLITE_HOLD, [(*hold_changes(hold), book, hold.job) for hold in changed_holds])
-        many(_INSERT["entries"], [entry[:20] for entry in entries])
+        many(_INSERT["holds"], changes.new_holds)
+        if changes.adopted_holds:
+            many(_ADOPT_HOLD, [(*hold[2:], book, hold.job) for hold in changes.adopted_holds])
+        if changes.changed_holds:
+            many(
+                _SQLITE_HOLD,
+                [(*hold_changes(hold), book, hold.job) for hold in changes.changed_holds],
+            )
+        many(_INSERT["entries"], [entry[:20] for entry in changes.entries])
         for statement, rows in (
-            (_INSERT["lots"], new_lots),
-            (_UPDATE_LOT, [_lot_changes(lot) for lot in changed_lots]),
-            (_DELETE_WINDOWS, [(book, *item) for item in rebuilt]),
-            (_UPSERT_WINDOW, [(book, *key, end, *lv) for key, (end, lv) in windows.items()]),
-            (_INSERT["budgets"], budgets),
-            (_INSERT["inbox"], parked),
-            (_APPLIED, [(book, *item) for item in applied]),
+            (_INSERT["lots"], changes.new_lots),
+            (_UPDATE_LOT, [_lot_changes(lot) for lot in changes.changed_lots]),
+            (_DELETE_WINDOWS, [(book, *item) for item in changes.rebuilt]),
+            (
+                _UPSERT_WINDOW,
+                [(book, *key, end, *lv) for key, (end, lv) in changes.windows.items()],
+            ),
+            (_INSERT["budgets"], changes.budgets),
+            (_INSERT["inbox"], changes.parked),
+            (_APPLIED, [(book, *item) for item in changes.applied]),
         ):
             if rows:
                 many(statement, rows)

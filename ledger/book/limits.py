@@ -1,0 +1,139 @@
+"""Budgets in a book: setting and removing them, and moving their windows with each job."""
+
+from __future__ import annotations
+
+import json
+from operator import itemgetter
+
+from ledger.book.calls import Call, Content, earlier, made, text_of
+from ledger.book.work import Wallet, Work
+from ledger.budgets import Budget, Level, Window, counts_from, rebuilt, rolling_frees_at
+from ledger.errors import UnknownBudget
+from ledger.records import Entry, name
+
+__all__ = ["level_now", "move", "remove_budget", "set_budget"]
+
+_by_name = itemgetter(Budget._fields.index("name"))
+
+
+def level_now(
+    work: Work, wallet: Wallet, budget: Budget, share: str, at_us: int, *, amount_e8: int = 0
+) -> tuple[Level, int | None]:
+    """How full a budget is at a moment, with its peak so far, and when it has room by itself."""
+    window = budget.window(at_us)
+    if budget.period != "rolling":
+        return work.level(wallet, budget, share, window), window.end_us
+    steps = work.steps(wallet, budget, share, at_us)
+    levels = [level for _, level in steps.values()]
+    level = Level(
+        sum(item.held_e8 for item in levels),
+        sum(item.used_e8 for item in levels),
+        max((item.peak_e8 for item in levels), default=0),
+    )
+    if level.total_e8 + amount_e8 <= budget.limit_e8:
+        return level, None
+    totals = [(start, item.total_e8) for start, (_, item) in steps.items()]
+    return level, rolling_frees_at(budget, totals, amount_e8)
+
+
+def move(
+    work: Work,
+    wallet: Wallet,
+    labels: str,
+    reserved_at_us: int,
+    *,
+    held_e8: int = 0,
+    used_e8: int = 0,
+) -> list[tuple[str, str, str]]:
+    """Move every budget's window of a job; gives the thresholds crossed for the first time."""
+    crossed: list[tuple[str, str, str]] = []
+    budgets = work.budgets_of(wallet)
+    if not budgets or not (held_e8 or used_e8):
+        return crossed
+    texts = json.loads(labels)
+    for budget in budgets:
+        share = budget.group(texts)
+        if share is None or not budget.counts(reserved_at_us):
+            continue
+        window = budget.window(reserved_at_us)
+        before = work.level(wallet, budget, share, window)
+        after = budget.moved(before, held_e8, used_e8)
+        total_e8, peak_e8 = after.total_e8, before.peak_e8
+        if budget.period == "rolling":
+            now, _ = level_now(work, wallet, budget, share, reserved_at_us)
+            total_e8 = now.total_e8 - before.total_e8 + after.total_e8
+            peak_e8 = now.peak_e8
+            after = after._replace(peak_e8=max(before.peak_e8, total_e8))
+        work.put_level(wallet, budget, share, window, after)
+        if total_e8 > peak_e8:
+            whose = budget.whose(share)
+            crossed += [
+                (budget.name, whose, percent) for percent in budget.crossed(peak_e8, total_e8)
+            ]
+    return crossed
+
+
+def set_budget(work: Work, wallet_name: str, budget: Budget, key: str) -> Entry:
+    """Set a budget, in place of one of the same name; what its window already holds counts."""
+    call = made(work, "budget", key, _content(name(wallet_name, "the wallet"), budget))
+    if (first := earlier(work, call, _set)) is not None:
+        return first
+    wallet = work.wallet(wallet_name)
+    since_us = counts_from(budget, work.now_us)
+    return _put(work, wallet, budget._replace(counts_from_us=since_us), call)
+
+
+def remove_budget(work: Work, wallet_name: str, title: str, key: str) -> Entry:
+    """Stop a budget; what it was stays in the book."""
+    content = {"wallet": name(wallet_name, "the wallet"), "name": title, "removed": True}
+    call = made(work, "budget", key, content)
+    if (first := earlier(work, call, _removed)) is not None:
+        return first
+    wallet = work.wallet(wallet_name)
+    found = next((item for item in work.budgets_of(wallet) if item.name == title), None)
+    if found is None:
+        known = [item.name for item in work.budgets_of(wallet)]
+        raise UnknownBudget(wallet_name, title, known=known)
+    return _put(work, wallet, found._replace(removed=1), call)
+
+
+def _put(work: Work, wallet: Wallet, budget: Budget, call: Call) -> Entry:
+    others = [item for item in work.budgets_of(wallet) if item.name != budget.name]
+    facts = _content(wallet.id, budget) | {"counts_from_us": budget.counts_from_us}
+    entry = work.write(wallet, "budget", call.key, call.digest, contra="memo", facts=text_of(facts))
+    budget = budget._replace(seq=entry.seq)
+    wallet.budgets_seq = entry.seq
+    wallet.budgets = sorted([*others, *([] if budget.removed else [budget])], key=_by_name)
+    work.budgets.append(budget)
+    work.rebuilt.append((wallet.id, budget.name))
+    for series in [series for series in wallet.series if series[0] == budget.name]:
+        del wallet.series[series]
+    if not budget.removed:
+        jobs = work.session.jobs_since(work.book, wallet.id, budget.counts_from_us)
+        for (share, start_us), (end_us, level) in rebuilt(budget, jobs).items():
+            work.put_level(wallet, budget, share, Window(start_us, end_us), level)
+        wallet.series.clear()
+    return entry
+
+
+def _content(wallet: str, budget: Budget) -> dict[str, object]:
+    return {
+        "wallet": wallet,
+        "name": budget.name,
+        "limit_e8": budget.limit_e8,
+        "selector": budget.selector,
+        "period": budget.period,
+        "rolling_seconds": budget.rolling_seconds,
+        "timezone": budget.timezone,
+        "hard": bool(budget.hard),
+        "thresholds": budget.thresholds,
+        "removed": bool(budget.removed),
+    }
+
+
+def _set(entry: Entry) -> Content:
+    return {field: value for field, value in entry.details.items() if field != "counts_from_us"}
+
+
+def _removed(entry: Entry) -> Content:
+    return {field: entry.details.get(field) for field in ("wallet", "name", "removed")}

@@ -1,0 +1,240 @@
+"""Credits that come in, corrections, and credits that lapse."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from ledger import lots as lotting
+from ledger.book.calls import (
+    Call,
+    Content,
+    call_digest,
+    earlier,
+    fits,
+    made,
+    own_key,
+    positive,
+    signed,
+    text_of,
+)
+from ledger.book.items import Adjust, TopUp
+from ledger.book.work import Wallet, Work
+from ledger.errors import Fault, InvalidEntry, WalletExists
+from ledger.records import GENESIS, Entry, Lot, WalletRecord, digest_of, name, us
+from ledger.units import credits_to_e8, iso, parse_moment, show_credits
+
+__all__ = ["adjust", "available_e8", "lapse", "lapse_expired", "open_wallet", "top_up"]
+
+_CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
+
+
+def open_wallet(work: Work, wallet: str, credit_limit_e8: int) -> Entry:
+    """Open a wallet; opening it again on the same terms is a replay."""
+    name(wallet, "the wallet")
+    found = work.find_wallet(wallet)
+    if found is None:
+        return _opened(work, wallet, credit_limit_e8)[1]
+    if found.credit_limit_e8 != credit_limit_e8:
+        raise WalletExists(
+            wallet,
+            existing=wallet,
+            problem=f"exists with a credit limit of {show_credits(found.credit_limit_e8)}"
+            f" credits, not {show_credits(credit_limit_e8)}",
+        )
+    return work.entry(wallet, 1)._replace(replayed=True)
+
+
+def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entry]:
+    folded = unicodedata.normalize("NFKC", wallet).casefold()
+    similar = work.session.wallet_by_folded(work.book, folded)
+    if similar is not None:
+        problem = f"differs only in how it is written from {similar!r}; use that name"
+        raise WalletExists(wallet, existing=similar, problem=problem)
+    record = WalletRecord(
+        work.book, wallet, folded, credit_limit_e8, 0, 0, 0, GENESIS, None, 0, work.now_us
+    )
+    opened = Wallet(record)
+    opened.guard, opened.lots, opened.lots_complete = None, {}, True
+    work.wallets[wallet] = opened
+    digest = digest_of("open", wallet, credit_limit_e8)
+    facts = text_of({"credit_limit_e8": credit_limit_e8})
+    return opened, work.write(opened, "open", wallet, digest, contra="memo", facts=facts)
+
+
+def top_up(work: Work, item: TopUp) -> Entry:
+    """Bring credits in, as a lot; the first top-up opens the wallet."""
+    call = _top_up_call(work, item)
+    if (first := earlier(work, call, _topped_up)) is not None:
+        return first
+    content = call.content
+    if content["expires"] is not None and us(parse_moment(content["expires"])) <= call.at_us:
+        raise InvalidEntry("top_up", [Fault("expires", "lies before the top-up")])
+    wallet = work.find_wallet(content["wallet"])
+    if wallet is None:
+        wallet, _ = _opened(work, content["wallet"], 0)
+    facts = {field: content[field] for field in _TOP_UP_FACTS}
+    contra = "promotion" if content["origin"] == "promotional" else "funding"
+    return _bring_in(work, wallet, call, contra=contra, origin=content["origin"], facts=facts)
+
+
+_TOP_UP_FACTS = ("cash_e8", "currency", "expires", "origin")
+
+
+def _top_up_call(work: Work, item: TopUp) -> Call:
+    wallet, _ = name(item.wallet, "the wallet"), name(item.key, "the key")
+    amount_e8 = positive(credits_to_e8(item.amount))
+    cash_e8 = None if item.cash is None else credits_to_e8(item.cash)
+    expires = None if item.expires is None else iso(parse_moment(item.expires))
+    if faults := _top_up_faults(item):
+        raise InvalidEntry("top_up", faults)
+    content = {
+        "wallet": wallet,
+        "amount_e8": amount_e8,
+        "cash_e8": cash_e8,
+        "currency": item.currency,
+        "expires": expires,
+        "origin": "promotional" if item.promotional else "paid",
+    }
+    return made(work, "top_up", item.key, content, item.at)
+
+
+def _topped_up(entry: Entry) -> Content:
+    return {"wallet": entry.wallet, "amount_e8": entry.posted_e8, **entry.details}
+
+
+def _top_up_faults(item: TopUp) -> list[Fault]:
+    faults = []
+    if (item.cash is None) != (item.currency is None):
+        faults.append(Fault("cash", "and currency belong together: give both or neither"))
+    if item.currency is not None and not (
+        isinstance(item.currency, str) and _CURRENCY.fullmatch(item.currency)
+    ):
+        faults.append(Fault("currency", "must be three capital letters (ISO 4217), such as USD"))
+    if item.promotional and item.cash is not None:
+        faults.append(Fault("cash", "was not paid for promotional credits; make two top-ups"))
+    return faults
+
+
+def _bring_in(
+    work: Work, wallet: Wallet, call: Call, *, contra: str, origin: str, facts: Content
+) -> Entry:
+    """Add a lot; a debt of the wallet is paid from it at once."""
+    amount_e8: int = call.content["amount_e8"]
+    fits(wallet.posted_e8 + amount_e8)
+    lapse_expired(work, wallet)
+    paid_e8 = min(amount_e8, max(0, -wallet.posted_e8))
+    lots = work.lots(wallet)
+    seq = wallet.seq + 1
+    entry = work.write(
+        wallet,
+        call.kind,
+        call.key,
+        call.digest,
+        contra=contra,
+        posted_e8=amount_e8,
+        lots=lotting.taken_text({str(seq): paid_e8} if paid_e8 else {}),
+        facts=text_of(facts),
+        at_us=call.at_us,
+    )
+    expires = facts.get("expires")
+    lots[seq] = work.new_lots[wallet.id, seq] = Lot(
+        work.book,
+        wallet.id,
+        seq,
+        origin,
+        amount_e8,
+        paid_e8,
+        0,
+        facts.get("cash_e8"),
+        facts.get("currency"),
+        None if expires is None else us(parse_moment(expires)),
+        call.at_us,
+    )
+    work.put_lots(wallet, [seq])
+    return entry
+
+
+def adjust(work: Work, item: Adjust) -> Entry:
+    """Correct a wallet by an amount with a sign."""
+    wallet_name, _ = name(item.wallet, "the wallet"), name(item.key, "the key")
+    reason = name(item.reason, "the reason")
+    amount_e8 = signed(item.amount)
+    content = {"wallet": wallet_name, "amount_e8": amount_e8, "reason": reason}
+    call = made(work, "adjust", item.key, content, item.at)
+    if (first := earlier(work, call, _adjusted)) is not None:
+        return first
+    wallet = work.wallet(wallet_name)
+    facts = {"reason": reason}
+    if amount_e8 > 0:
+        contra = origin = "adjustment"
+        return _bring_in(work, wallet, call, contra=f"{contra}s", origin=origin, facts=facts)
+    fits(wallet.posted_e8 + amount_e8)
+    lapse_expired(work, wallet)
+    taken = lotting.take(work.lots(wallet), -amount_e8)
+    entry = work.write(
+        wallet,
+        "adjust",
+        call.key,
+        call.digest,
+        contra="adjustments",
+        posted_e8=amount_e8,
+        lots=lotting.taken_text(taken),
+        facts=text_of(facts),
+        at_us=call.at_us,
+    )
+    work.put_lots(wallet, taken)
+    return entry
+
+
+def _adjusted(entry: Entry) -> Content:
+    reason = entry.details["reason"]
+    return {"wallet": entry.wallet, "amount_e8": entry.posted_e8, "reason": reason}
+
+
+def lapse(work: Work, wallet: str) -> list[Entry]:
+    """Take out expired credits that no open hold keeps alive."""
+    return lapse_expired(work, work.wallet(name(wallet, "the wallet")))
+
+
+def available_e8(work: Work, wallet: Wallet) -> int:
+    """What a new job may reserve, in units of 10^-8 credit; expired credits are not in it."""
+    available_e8 = wallet.posted_e8 - wallet.held_e8 + wallet.credit_limit_e8
+    if wallet.expires_at_us is not None and wallet.expires_at_us <= work.now_us:
+        lots = work.lots(wallet).values()
+        available_e8 -= lotting.lapsable_e8(lots, wallet.held_e8, work.now_us)
+    return available_e8
+
+
+def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
+    """Write down what has lapsed by now, the lots that lapsed last first."""
+    if wallet.expires_at_us is None or wallet.expires_at_us > work.now_us:
+        return []
+    lots = work.lots(wallet)
+    left_e8 = lotting.lapsable_e8(lots.values(), wallet.held_e8, work.now_us)
+    expired = [
+        lot
+        for lot in sorted(lots.values(), key=lotting.order, reverse=True)
+        if lot.expires_at_us is not None and lot.expires_at_us <= work.now_us
+    ]
+    entries = []
+    for lot in expired:
+        part_e8 = min(left_e8, lot.remaining_e8)
+        if not part_e8:
+            continue
+        left_e8 -= part_e8
+        lots[lot.seq] = lot._replace(lapsed_e8=lot.lapsed_e8 + part_e8)
+        key = own_key(wallet, f"lot {lot.seq} of {wallet.id}")
+        entry = work.write(
+            wallet,
+            "lapse",
+            key,
+            call_digest("lapse", key, None, (lot.seq, part_e8)),
+            contra="lapsed",
+            posted_e8=-part_e8,
+            lots=lotting.taken_text({str(lot.seq): part_e8}),
+            at_us=lot.expires_at_us,
+        )
+        entries.append(entry)
+    work.put_lots(wallet, [lot.seq for lot in expired])
+    return entries
