@@ -138,6 +138,22 @@ class Budget(NamedTuple):
         )
 
     @property
+    def facts(self) -> dict[str, object]:
+        """What was asked for, as entries say it."""
+        return {
+            "wallet": self.wallet,
+            "name": self.name,
+            "limit_e8": self.limit_e8,
+            "selector": self.selector,
+            "period": self.period,
+            "rolling_seconds": self.rolling_seconds,
+            "timezone": self.timezone,
+            "hard": bool(self.hard),
+            "thresholds": self.thresholds,
+            "removed": bool(self.removed),
+        }
+
+    @property
     def step_us(self) -> int:
         """How far a rolling window moves at a time."""
         return (self.rolling_seconds or 0) * 1_000_000 // STEPS

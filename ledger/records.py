@@ -413,14 +413,15 @@ class Parked(NamedTuple):
     replayed: bool = False
 
 
-def entry_hash(previous: bytes, digest: bytes, columns: Sequence[object]) -> bytes:
+def entry_hash(previous: bytes, columns: Sequence[Any]) -> bytes:
     """SHA-256 over the previous hash, the digest, and every column of the entry before it.
 
-    The columns up to `recorded_at_us` stand in their order, one a line, nothing for NULL.
+    `columns` are those of an entry up to its digest, or more. The ones before the digest stand in
+    their order, one a line, nothing for NULL.
     """
-    book, wallet, seq, kind, key, job, contra, posted, held, posted_after, held_after = columns[:11]
-    over, uncollected, late, lots, facts, happened, recorded = columns[11:]
-    # Written out, because this is a third of what a batch costs in Python.
+    book, wallet, seq, kind, key, job, contra, posted, held, posted_after = columns[:10]
+    held_after, over, uncollected, late, lots, facts, happened, recorded, digest = columns[10:19]
+    # Written out, because this is much of what an entry costs in Python.
     text = (
         f"{book}\n{wallet}\n{seq}\n{kind}\n{key}\n{'' if job is None else job}\n{contra}"
         f"\n{posted}\n{held}\n{posted_after}\n{held_after}\n{over}\n{uncollected}\n{late}"

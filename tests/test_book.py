@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import multiprocessing
-import sqlite3
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from sqlalchemy import Engine
 
 from ledger import CustomElement, Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve
@@ -547,39 +547,82 @@ def test_eight_processes_admit_exactly_the_limit(database_url: str, book: str, l
 
 
 TAMPERED = [
-    ("UPDATE wallets SET posted_e8 = posted_e8 + 1", "wallet"),
-    ("UPDATE wallets SET held_e8 = held_e8 + 1", "wallet"),
-    ("UPDATE holds SET charged_e8 = charged_e8 + 1", "hold"),
-    ("UPDATE holds SET labels = '{}'", "hold"),
+    ("UPDATE wallets SET posted_e8 = posted_e8 + 1 WHERE id = 'studio'", "wallet"),
+    ("UPDATE wallets SET held_e8 = held_e8 + 1 WHERE id = 'studio'", "wallet"),
+    ("UPDATE wallets SET credit_limit_e8 = 5 WHERE id = 'studio'", "wallet"),
+    ("UPDATE wallets SET expires_at_us = NULL WHERE id = 'studio'", "wallet"),
+    ("UPDATE wallets SET budgets_seq = 0 WHERE id = 'studio'", "wallet"),
+    ("UPDATE wallets SET recorded_at_us = 0 WHERE id = 'studio'", "wallet"),
+    ("UPDATE holds SET charged_e8 = charged_e8 + 1 WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET labels = '{}' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET terms = '{}' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET policy = 'cap' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET deadline_us = deadline_us + 1 WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET deadline_us = deadline_us + 1 WHERE job = 'job-2'", "hold"),
+    ("UPDATE holds SET reserved_at_us = 5 WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET state = 'released' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET state = 'open' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET lots = '{\"1\":99000000000}' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET wallet = 'art' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET parked = 0 WHERE job = 'job-2'", "inbox"),
+    ("UPDATE holds SET parked = 1 WHERE job = 'job-1'", "inbox"),
+    ("DELETE FROM holds WHERE job = 'job-1'", "hold"),
     ("UPDATE lots SET used_e8 = used_e8 + 1", "lot"),
+    ("UPDATE lots SET granted_e8 = granted_e8 + 1", "lot"),
+    ("DELETE FROM lots", "wallet"),
     ("UPDATE windows SET used_e8 = used_e8 + 1", "window"),
+    ("UPDATE windows SET peak_e8 = 0", "window"),
     ("DELETE FROM windows", "window"),
-    ("DELETE FROM lots", "lot"),
+    ("UPDATE budgets SET limit_e8 = limit_e8 + 1", "budget"),
+    ("UPDATE budgets SET removed = 1", "budget"),
+    ("DELETE FROM budgets", "budget"),
+    ("UPDATE inbox SET applied = 1 WHERE job = 'job-2'", "inbox"),
+    ("UPDATE inbox SET content = replace(content, '3', '2') WHERE job = 'job-2'", "inbox"),
+    ("UPDATE inbox SET job = 'job-1' WHERE job = 'job-2'", "inbox"),
+    ("DELETE FROM inbox WHERE job = 'job-2'", "inbox"),
+    ("DELETE FROM inbox WHERE job = 'job-3'", "inbox"),
     ("UPDATE entries SET posted_e8 = posted_e8 - 1 WHERE kind = 'charge'", "hash"),
     ("UPDATE entries SET facts = 'x' WHERE kind = 'charge'", "hash"),
+    ("UPDATE entries SET job = NULL WHERE kind = 'charge'", "hash"),
     ("UPDATE entries SET happened_at_us = 0 WHERE kind = 'reserve'", "hash"),
-    ("DELETE FROM entries WHERE kind = 'reserve'", "sequence"),
+    ("DELETE FROM entries WHERE kind = 'charge'", "sequence"),
+    ("DELETE FROM entries WHERE seq > 6 AND wallet = 'studio'", "wallet"),
 ]
 
 
 @pytest.mark.parametrize(("statement", "kind"), TAMPERED)
-def test_verify_finds_what_was_tampered_with(sqlite_url: str, statement: str, kind: str) -> None:
-    with Book(sqlite_url) as ledger:
-        ledger.top_up("studio", 100, key="invoice-1")
-        ledger.set_budget("studio", "all", 50, key="b1")
+def test_verify_finds_what_was_tampered_with(
+    database_url: str, book: str, statement: str, kind: str
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        expires = datetime.now(UTC) + timedelta(days=3)
+        ledger.top_up("studio", 100, key="invoice-1", expires=expires)
+        ledger.open_wallet("art")
+        ledger.set_budget("studio", "all", 90, key="b1")
+        ledger.charge("job-2", 33)
+        ledger.charge("job-3", 1)
         ledger.reserve("studio", 40, key="job-1", labels={"team": "ads"})
         ledger.charge("job-1", 30)
+        ledger.reserve("studio", 20, key="job-2", policy="reject")
+        ledger.extend("job-2", key="later", deadline=timedelta(days=2))
         assert ledger.verify().findings == ()
-    connection = sqlite3.connect(sqlite_url.removeprefix("sqlite:///"))
-    with connection:
-        for trigger in connection.execute(
-            "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-        ).fetchall():
-            connection.execute(f"DROP TRIGGER {trigger[0]}")
-        connection.execute(statement)
-    connection.close()
-    with Book(sqlite_url) as ledger:
-        assert ledger.verify().findings[0].kind == kind
+        where = f"{'AND' if 'WHERE' in statement else 'WHERE'} book = '{book}'"
+        tamper(ledger.engine, f"{statement} {where}")
+    with Book(database_url, book=book) as ledger:
+        found = ledger.verify().findings
+        assert found[0].kind == kind, found
+
+
+def tamper(engine: Engine, statement: str) -> None:
+    """Change rows behind the back of every guard that the database has."""
+    with engine.begin() as connection:
+        if engine.dialect.name == "sqlite":
+            query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            for trigger in connection.exec_driver_sql(query).scalars().all():
+                connection.exec_driver_sql(f"DROP TRIGGER {trigger}")
+        else:
+            connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        assert connection.exec_driver_sql(statement).rowcount > 0
 
 
 def test_a_charge_by_seconds_is_priced_as_its_hold_was_quoted(database_url: str, book: str) -> None:

@@ -75,7 +75,8 @@ def move(
 
 def set_budget(work: Work, wallet_name: str, budget: Budget, key: str) -> Entry:
     """Set a budget, in place of one of the same name; what its window already holds counts."""
-    call = made(work, "budget", key, _content(name(wallet_name, "the wallet"), budget))
+    name(wallet_name, "the wallet")
+    call = made(work, "budget", key, budget.facts)
     if (first := earlier(work, call, _set)) is not None:
         return first
     wallet = work.wallet(wallet_name)
@@ -99,7 +100,7 @@ def remove_budget(work: Work, wallet_name: str, title: str, key: str) -> Entry:
 
 def _put(work: Work, wallet: Wallet, budget: Budget, call: Call) -> Entry:
     others = [item for item in work.budgets_of(wallet) if item.name != budget.name]
-    facts = _content(wallet.id, budget) | {"counts_from_us": budget.counts_from_us}
+    facts = budget.facts | {"counts_from_us": budget.counts_from_us}
     entry = work.write(wallet, "budget", call.key, call.digest, contra="memo", facts=text_of(facts))
     budget = budget._replace(seq=entry.seq)
     wallet.budgets_seq = entry.seq
@@ -114,21 +115,6 @@ def _put(work: Work, wallet: Wallet, budget: Budget, call: Call) -> Entry:
             work.put_level(wallet, budget, share, Window(start_us, end_us), level)
         wallet.series.clear()
     return entry
-
-
-def _content(wallet: str, budget: Budget) -> dict[str, object]:
-    return {
-        "wallet": wallet,
-        "name": budget.name,
-        "limit_e8": budget.limit_e8,
-        "selector": budget.selector,
-        "period": budget.period,
-        "rolling_seconds": budget.rolling_seconds,
-        "timezone": budget.timezone,
-        "hard": bool(budget.hard),
-        "thresholds": budget.thresholds,
-        "removed": bool(budget.removed),
-    }
 
 
 def _set(entry: Entry) -> Content:

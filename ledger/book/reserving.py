@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ledger.book.calls import (
     Call,
@@ -67,7 +67,7 @@ def reserve(work: Work, item: Reserve) -> Entry:
         contra="holds",
         job=job,
         held_e8=amount_e8,
-        facts=text_of({"crossed": crossed}) if crossed else None,
+        facts=_facts(deadline_us, crossed),
         at_us=call.at_us,
     )
     hold = _hold(work, wallet, entry, content, deadline_us)
@@ -123,6 +123,12 @@ def _told_terms(content: Content) -> Content:
         "price": None if price is None else json.dumps(price, sort_keys=True),
     }
     return {field: item for field, item in content.items() if field != "terms"} | parts
+
+
+def _facts(deadline_us: int, crossed: Sequence[object]) -> str | None:
+    if crossed:
+        return text_of({"deadline_us": deadline_us, "crossed": crossed})
+    return f'{{"deadline_us":{deadline_us}}}'
 
 
 def _hold(work: Work, wallet: Wallet, entry: Entry, content: Content, deadline_us: int) -> Hold:

@@ -1,20 +1,21 @@
 """Checking a book against itself: every entry is replayed, every projection is rebuilt.
 
 Entries are the truth. A wallet's chain of hashes shows that none was changed, left out or moved;
-what follows from them must be what stands in wallets, holds, lots and windows.
+what follows from them must be what stands in wallets, holds, lots, budgets, windows and the
+inbox. Where a wallet's entries themselves are in doubt, the first bad one is reported, and what
+follows from them is not looked at.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ledger import lots as lotting
 from ledger.book.calls import call_digest
 from ledger.budgets import Budget, Level, rebuilt
 from ledger.records import GENESIS, Entry, Hold, WalletRecord, entry_hash
-from ledger.store import Session
+from ledger.store import Session, proofs
 
 __all__ = ["Finding", "Verification", "verify"]
 
@@ -23,13 +24,14 @@ class Finding(NamedTuple):
     """One row that contradicts the entries."""
 
     kind: str
-    """hash, sequence, balance, wallet, hold, lot, or window."""
+    """sequence, hash, balance, wallet, hold, lot, budget, window, or inbox."""
     wallet: str
     row: str
     problem: str
 
     def __str__(self) -> str:
-        return f"{self.kind}: wallet {self.wallet!r}, {self.row}: {self.problem}"
+        place = f"wallet {self.wallet!r}, {self.row}" if self.wallet else self.row
+        return f"{self.kind}: {place}: {self.problem}"
 
 
 class Verification(NamedTuple):
@@ -46,11 +48,14 @@ class _Sums:
     def __init__(self) -> None:
         self.seq, self.hash = 0, GENESIS
         self.posted_e8 = self.held_e8 = 0
-        self.jobs: dict[str, list[int]] = {}
-        self.reserved: dict[str, Entry] = {}
+        self.recorded_at_us = 0
+        self.granted: dict[str, int] = {}
         self.used: dict[str, int] = {}
         self.lapsed: dict[str, int] = {}
-        self.granted: dict[str, int] = {}
+        self.deadlines: dict[str, int] = {}
+        """Jobs whose deadline was moved → the deadline."""
+        self.opened: dict[str, Any] = {}
+        self.budgets: dict[int, dict[str, Any]] = {}
 
 
 def verify(session: Session, book: str) -> Verification:
@@ -60,56 +65,87 @@ def verify(session: Session, book: str) -> Verification:
     wallets = session.wallet_records(book)
     for record in wallets:
         sums = _Sums()
-        findings += _replayed(session, record, sums)
-        findings += _wallet(record, sums)
+        broken = _replayed(session, record, sums)
+        entries += sums.seq
+        if broken is not None:
+            findings.append(broken)
+            continue
+        findings += _wallet(session, record, sums)
         findings += _holds(session, record, sums)
         findings += _lots(session, record, sums)
+        findings += _budgets(session, record, sums)
         findings += _windows(session, record)
-        entries += sums.seq
+    findings += _inbox(session, book)
     return Verification(len(wallets), entries, tuple(findings))
 
 
-def _replayed(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
-    for entry in session.stream_entries(record.book, record.id):
-        place = f"entry {entry.seq}"
-        if entry.seq != sums.seq + 1:
-            problem = f"follows entry {sums.seq}; what stood between is missing"
-            yield Finding("sequence", record.id, place, problem)
-        if entry_hash(sums.hash, entry.digest, entry[:18]) != entry.hash:
-            yield Finding("hash", record.id, place, "the row or one before it was changed")
-        sums.posted_e8 += entry.posted_e8
-        sums.held_e8 += entry.held_e8
-        if (sums.posted_e8, sums.held_e8) != (entry.posted_after_e8, entry.held_after_e8):
-            yield Finding("balance", record.id, place, "the running balances are not the sums")
-            sums.posted_e8, sums.held_e8 = entry.posted_after_e8, entry.held_after_e8
-        sums.seq, sums.hash = entry.seq, entry.hash
-        _add(sums, entry)
+# Entries
 
 
-def _add(sums: _Sums, entry: Entry) -> None:
-    if entry.job is not None:
-        job = sums.jobs.setdefault(entry.job, [0, 0, 0, 0, 0])
-        job[0] += max(0, entry.held_e8)
-        job[1] += entry.held_e8
-        job[2] -= entry.posted_e8 if entry.kind == "charge" else 0
-        job[3] += entry.posted_e8 if entry.kind == "refund" else 0
-        job[4] = entry.seq
-    if entry.kind == "reserve":
-        sums.reserved[entry.key] = entry
-    if entry.posted_e8 > 0 and entry.kind in {"top_up", "adjust"}:
+def _replayed(session: Session, record: WalletRecord, sums: _Sums) -> Finding | None:
+    """Add the entries up; gives the first that does not follow from the one before it."""
+    seq, chained, posted_e8, held_e8 = 0, GENESIS, 0, 0
+    row: tuple[Any, ...] = ()
+    for row in proofs.entry_rows(session, record.book, record.id):
+        _, _, at, kind, _, _, _, posted, held, posted_after, held_after = row[:11]
+        seq += 1
+        if at != seq:
+            problem = f"follows entry {seq - 1}; what stood between is missing"
+            return Finding("sequence", record.id, f"entry {at}", problem)
+        chained = entry_hash(chained, row)
+        if chained != row[19]:
+            problem = "this row, or the one before it, is not what was written"
+            return Finding("hash", record.id, f"entry {at}", problem)
+        posted_e8 += posted
+        held_e8 += held
+        if posted_e8 != posted_after or held_e8 != held_after:
+            problem = f"posted and held are {posted_after}, {held_after}; {posted_e8}, {held_e8}"
+            return Finding("balance", record.id, f"entry {at}", f"{problem} follow")
+        if kind == "reserve":
+            continue
+        if row[14]:
+            into = sums.lapsed if kind == "lapse" else sums.used
+            for lot, part in json.loads(row[14]).items():
+                into[lot] = into.get(lot, 0) + part
+        if kind in _MORE:
+            _more(sums, row)
+    sums.seq, sums.hash, sums.posted_e8, sums.held_e8 = seq, chained, posted_e8, held_e8
+    sums.recorded_at_us = row[17] if row else 0
+    return None
+
+
+_MORE = frozenset({"open", "top_up", "adjust", "extend", "budget"})
+
+
+def _more(sums: _Sums, row: tuple[Any, ...]) -> None:
+    """What the rarer kinds of entries say."""
+    entry = Entry(*row)
+    if entry.kind == "open":
+        sums.opened = entry.details
+    elif entry.kind == "budget":
+        sums.budgets[entry.seq] = entry.details
+    elif entry.kind == "extend":
+        if "deadline_us" in entry.details:
+            sums.deadlines[str(entry.job)] = entry.details["deadline_us"]
+    elif entry.posted_e8 > 0:
         sums.granted[str(entry.seq)] = entry.posted_e8
-    taken: lotting.Taken = json.loads(entry.lots) if entry.lots else {}
-    into = sums.lapsed if entry.kind == "lapse" else sums.used
-    for lot, part in taken.items():
-        into[lot] = into.get(lot, 0) + part
 
 
-def _wallet(record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
+# What follows from them
+
+
+def _wallet(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
+    lots = session.lots(record.book, record.id, complete=False)
+    expiries = [lot.expires_at_us for lot in lots if lot.expires_at_us is not None]
     for what, stands, follows in (
         ("seq", record.seq, sums.seq),
         ("posted_e8", record.posted_e8, sums.posted_e8),
         ("held_e8", record.held_e8, sums.held_e8),
         ("hash", record.hash.hex(), sums.hash.hex()),
+        ("credit_limit_e8", record.credit_limit_e8, sums.opened.get("credit_limit_e8", 0)),
+        ("budgets_seq", record.budgets_seq, max(sums.budgets, default=0)),
+        ("expires_at_us", record.expires_at_us, min(expiries, default=None)),
+        ("recorded_at_us", record.recorded_at_us, sums.recorded_at_us),
     ):
         if stands != follows:
             problem = f"{what} is {stands}; its entries give {follows}"
@@ -117,46 +153,43 @@ def _wallet(record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
 
 
 def _holds(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
-    for hold in session.stream_holds(record.book, record.id):
-        row = f"job {hold.job!r}"
-        follows = sums.jobs.pop(hold.job, None)
-        stands = _figures(hold)
-        if follows is None:
-            yield Finding("hold", record.id, row, "has no entries")
-        elif stands != follows:
-            problem = (
-                "amount, held, charged, refunded, last_seq are"
-                f" {stands}; its entries give {follows}"
-            )
-            yield Finding("hold", record.id, row, problem)
-        if follows is not None and not _as_asked(hold, sums.reserved.pop(hold.job, None)):
-            problem = "its labels, policy or terms are not those of its reserve"
-            yield Finding("hold", record.id, row, problem)
-    for job in sums.jobs:
-        yield Finding("hold", record.id, f"job {job!r}", "has entries and no hold")
+    wallet = record.id
+    for job, stands, follows in proofs.unlike_holds(session, record.book, wallet):
+        problem = f"{_HOLD_FIGURES} are {list(stands)}; its entries give {list(follows)}"
+        yield Finding("hold", wallet, f"job {job!r}", problem)
+    for job in proofs.jobs_without_hold(session, record.book, wallet):
+        yield Finding("hold", wallet, f"job {job!r}", "has entries and no hold")
+    for hold, reserved in proofs.holds_with_reserve(session, record.book, wallet):
+        unlike = _unlike_its_reserve(hold, reserved, sums.deadlines.get(hold.job))
+        if unlike is not None:
+            yield Finding("hold", wallet, f"job {hold.job!r}", unlike)
 
 
-def _as_asked(hold: Hold, entry: Entry | None) -> bool:
-    """Whether a hold still says what its reserve's digest covers."""
-    if entry is None:
-        return False
-    asked = (
-        entry.wallet,
-        entry.held_e8,
-        hold.labels,
-        hold.policy,
-        hold.on_deadline,
-        hold.terms,
-    )
+_HOLD_FIGURES = "state, amount, held, charged, refunded, first and last entry"
+
+
+def _unlike_its_reserve(
+    hold: Hold, reserved: tuple[Any, ...], deadline_us: int | None
+) -> str | None:
+    """What a hold says otherwise than the entry that made it: (kind, key, held, …)."""
+    kind, key, held_e8, facts, happened_at_us, digest = reserved
+    if (kind, key) != ("reserve", hold.job):
+        return "has no reserve"
+    asked = (hold.wallet, held_e8, hold.labels, hold.policy, hold.on_deadline, hold.terms)
     # The moment is in the digest only if the caller gave it.
-    return entry.digest in {
-        call_digest("reserve", entry.key, None, asked),
-        call_digest("reserve", entry.key, entry.happened_at_us, asked),
-    }
-
-
-def _figures(hold: Hold) -> list[int]:
-    return [hold.amount_e8, hold.held_e8, hold.charged_e8, hold.refunded_e8, hold.last_seq]
+    if digest != call_digest("reserve", key, None, asked) and digest != call_digest(
+        "reserve", key, happened_at_us, asked
+    ):
+        return "its labels, policy or terms are not those of its reserve"
+    if deadline_us is None:
+        deadline_us = json.loads(facts)["deadline_us"]
+    if (hold.deadline_us, hold.reserved_at_us) != (deadline_us, happened_at_us):
+        return "its moments are not those of its entries"
+    if hold.lots is not None:
+        taken_e8 = sum(json.loads(hold.lots).values())
+        if not 0 <= taken_e8 <= hold.charged_e8 - hold.refunded_e8:
+            return "its lots are not what its charges took"
+    return None
 
 
 def _lots(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
@@ -169,6 +202,24 @@ def _lots(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Findi
             yield Finding("lot", record.id, f"lot {seq}", problem)
     for seq in sums.granted:
         yield Finding("lot", record.id, f"lot {seq}", "was brought in and is missing")
+
+
+def _budgets(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
+    rows = {budget.seq: budget for budget in proofs.budget_rows(session, record.book, record.id)}
+    for seq in sorted({*rows, *sums.budgets}):
+        place = f"budget of entry {seq}"
+        if seq not in rows:
+            yield Finding("budget", record.id, place, "was set and is missing")
+        elif seq not in sums.budgets:
+            yield Finding("budget", record.id, place, "has no entry")
+        elif _told(rows[seq]) != sums.budgets[seq]:
+            yield Finding("budget", record.id, place, "is not what its entry says")
+
+
+def _told(budget: Budget) -> dict[str, Any]:
+    """A budget as its entry says it, which leaves out what was not given."""
+    facts = budget.facts | {"counts_from_us": budget.counts_from_us}
+    return {field: value for field, value in facts.items() if value is not None}
 
 
 def _windows(session: Session, record: WalletRecord) -> Iterator[Finding]:
@@ -188,6 +239,32 @@ def _window(
     follows: Level | None,
 ) -> Iterator[Finding]:
     is_, should = (stands or Level(0, 0, 0)), (follows or Level(0, 0, 0))
+    row = f"budget {budget.name!r} {key[0]}"
     if is_[:2] != should[:2]:
         problem = f"held, used are {list(is_[:2])}; its jobs give {list(should[:2])}"
-        yield Finding("window", record.id, f"budget {budget.name!r} {key[0]}", problem)
+        yield Finding("window", record.id, row, problem)
+    elif is_.peak_e8 < is_.total_e8:
+        yield Finding("window", record.id, row, "is fuller than it ever was")
+
+
+# Messages
+
+
+def _inbox(session: Session, book: str) -> Iterator[Finding]:
+    waiting = set()
+    for message, digest, parked in proofs.inbox_rows(session, book):
+        row = f"{message.kind} {message.key!r} for job {message.job!r}"
+        content = json.loads(message.content)
+        asked = call_digest(message.kind, message.key, message.happened_at_us, content.values())
+        if asked != message.digest or content.get("job") != message.job:
+            yield Finding("inbox", "", row, "is not what was asked for")
+        elif message.applied:
+            if digest != message.digest:
+                yield Finding("inbox", "", row, "was applied and has no entry")
+        else:
+            waiting.add(message.job)
+            if not parked:
+                yield Finding("inbox", "", row, "waits, and its job's hold does not know of it")
+    for job in proofs.expecting(session, book):
+        if job not in waiting:
+            yield Finding("inbox", "", f"job {job!r}", "a message that waited for it is missing")

@@ -344,9 +344,10 @@ class Work:
             facts,
             self.now_us if at_us is None else at_us,
             recorded,
+            digest,
         )
-        wallet.hash = entry_hash(wallet.hash, digest, columns)
-        entry = Entry(*columns, digest, wallet.hash)
+        wallet.hash = entry_hash(wallet.hash, columns)
+        entry = Entry(*columns, wallet.hash)
         self.entries.append(entry)
         self.staged[kind, key] = entry
         self.touched[wallet.id] = wallet

@@ -11,7 +11,6 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from difflib import get_close_matches
-from itertools import starmap
 from typing import Any, NamedTuple
 
 from ledger.budgets import Budget, Level
@@ -166,10 +165,6 @@ class Session(ABC):
         condition, parameter = self.one_of("job", jobs)
         return [Hold(*row) for row in self.rows(f"{_HOLDS} AND {condition}", (book, parameter))]
 
-    def stream_holds(self, book: str, wallet: str) -> Iterator[Hold]:
-        """The holds of a wallet, a part at a time."""
-        return map(Hold._make, self.stream(f"{_HOLDS} AND wallet = ? ORDER BY seq", (book, wallet)))
-
     def holds_in(
         self, book: str, state: str | None, *, now_us: int, wallet: str | None, limit: int
     ) -> list[Hold]:
@@ -284,11 +279,6 @@ class Session(ABC):
         """What came from every account before a moment, by its name."""
         found = self.rows(_MOVED_BY_ACCOUNT[by], (book, before_us))
         return [(row[0], _whole(row[1:])) for row in found]
-
-    def stream_entries(self, book: str, wallet: str) -> Iterator[Entry]:
-        """The entries of a wallet in order, a part at a time."""
-        statement = f"{_ENTRIES} AND wallet = ? ORDER BY seq"
-        return starmap(Entry, self.stream(statement, (book, wallet)))
 
     def entry_by_key(self, book: str, kind: str, key: str) -> Entry | None:
         """The entry a key was used for; a reserve is found through its hold."""
