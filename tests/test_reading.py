@@ -149,6 +149,44 @@ def test_expired_credits_were_not_available_before_they_were_taken_out(
     assert ledger.balance("studio").available == 100
 
 
+@pytest.mark.parametrize(("by", "posted", "lapsing"), [("recorded", 100, 0), ("happened", 105, 5)])
+def test_a_lot_counts_from_the_top_up_that_brought_it(
+    ledger: Book, clock: Clock, by: By, posted: int, lapsing: int
+) -> None:
+    ledger.top_up("studio", 100, key="invoice-1")
+    clock.to("14:00")
+    ledger.top_up("studio", 5, key="2", at=on_the_day("12:00"), expires=on_the_day("13:00"))
+    balance = ledger.balance("studio", before=on_the_day("13:30"), by=by)
+    assert (balance.posted_e8, balance.lapsing_e8) == (posted * CREDIT, lapsing * CREDIT)
+
+
+def test_a_charge_that_happened_before_its_reserve_makes_nothing_lapse(ledger: Book) -> None:
+    ledger.top_up("studio", 100, key="1")
+    ledger.top_up("studio", 5, key="2", at=on_the_day("10:00"), expires=on_the_day("11:15"))
+    ledger.reserve("studio", 10, key="job-1")  # the 5 lapse first, as of 11:15
+    ledger.charge("job-1", 10, at=on_the_day("11:00"))
+    balance = ledger.balance("studio", before=on_the_day("11:30"), by="happened")
+    # 5 - 5 - 10 posted, and -10 held.
+    assert balance == Balance("studio", -10 * CREDIT, -10 * CREDIT, 0, 0, 6)
+
+
+def test_a_lot_that_was_used_twice_before_its_refund_hides_no_other(
+    ledger: Book, clock: Clock
+) -> None:
+    ledger.top_up("studio", 10, key="a", expires=on_the_day("12:30"))
+    ledger.reserve("studio", 10, key="job-1", deadline=timedelta(days=9))
+    ledger.charge("job-1", 10)
+    ledger.top_up("studio", 10, key="b")
+    ledger.reserve("studio", 10, key="job-2", deadline=timedelta(days=9))
+    clock.to("13:00")
+    ledger.refund("job-1")  # the hold of job-2 keeps them alive, and its charge takes them again
+    ledger.charge("job-2", 10, at=on_the_day("12:50"))
+    ledger.top_up("studio", 5, key="c", at=on_the_day("12:00"), expires=on_the_day("12:45"))
+    balance = ledger.balance("studio", before=on_the_day("12:55"), by="happened")
+    # 25 came in and 20 were charged, all from the first lot; the last one is still there.
+    assert balance == Balance("studio", 5 * CREDIT, 0, 0, 5 * CREDIT, 9)
+
+
 def test_balances_and_sums_beyond_what_a_column_holds_stay_exact(ledger: Book) -> None:
     before = NOON - timedelta(hours=1)
     ledger.top_up("rich", MOST, key="1", at=before)
@@ -521,6 +559,9 @@ def test_a_budget_starts_from_nothing_in_its_next_window(ledger: Book, clock: Cl
     assert [status.held for status in ledger.budget_status("studio")] == [30]
     clock.to("13:00")
     assert [status.held for status in ledger.budget_status("studio")] == [0]
+    ledger.reserve("studio", 5, key="job-2")
+    clock.to("12:59")  # another machine's clock may be behind
+    assert [status.held for status in ledger.budget_status("studio")] == [30]
 
 
 def test_a_budget_that_charges_went_beyond_is_over_and_has_nothing_left(ledger: Book) -> None:
@@ -753,3 +794,19 @@ def statement_joins(ledger: Book, cut: datetime, by: By, everything: tuple[Entry
         assert (part.closing_posted_e8, part.closing_held_e8) == (posted_e8, held_e8)
     ordered = sorted(everything, key=lambda entry: (time_of(entry, by), entry.seq))
     assert [*first.entries, *second.entries] == ordered
+
+
+def test_a_message_parked_by_a_clock_ahead_is_recorded_no_earlier_than_it_happened(
+    database_url: str, book: str
+) -> None:
+    def opened(minute: int) -> Book:
+        return Book(database_url, book=book, clock=lambda: NOON + timedelta(minutes=minute))
+
+    with opened(0) as behind, opened(10) as ahead, opened(5) as later:
+        behind.top_up("studio", 100, key="invoice-1")
+        ahead.charge("job-1", 5)
+        later.reserve("studio", 10, key="job-1")
+        # At minute 7 the charge of minute 10 had not happened.
+        before = NOON + timedelta(minutes=7)
+        assert later.balance("studio", before=before, by="happened").posted == 100
+        assert later.verify().findings == ()

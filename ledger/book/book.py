@@ -410,7 +410,7 @@ class Book(Reader):
     ) -> T:
         hoping = self._store.may_hope and not careful and not many and not dry_run
         refused: LedgerError | None = None
-        with self._store.hoping() if hoping else self._store.writing() as session:
+        with self._store.single() if hoping else self._store.writing() as session:
             work = Work(
                 session,
                 self.book,

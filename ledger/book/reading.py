@@ -105,6 +105,8 @@ class Reader:
         """
         before_us = _moment_us(before)
         _known_by(by)
+        if before_us is None and (found := self._glance(wallet)) is not None:
+            return found
         with self._store.reading() as session:
             record = self._known(session, wallet)
             if before_us is None:
@@ -201,7 +203,7 @@ class Reader:
             InvalidEntry: what was given.
             UnknownJob: there is no such hold.
         """
-        with self._store.reading() as session:
+        with self._store.single() as session:
             return self._known_hold(session, job)
 
     def history(self, job: str) -> list[Entry]:
@@ -280,6 +282,15 @@ class Reader:
     def _now_us(self) -> int:
         return us(datetime.now(UTC) if self._clock is None else self._clock())
 
+    def _glance(self, wallet: str) -> Balance | None:
+        """The balance from the wallet's row alone; None where lots must be looked at as well."""
+        with self._store.single() as session:
+            record = self._known(session, wallet)
+        now_us = self._now_us()
+        if record.expires_at_us is not None and record.expires_at_us <= now_us:
+            return None
+        return _balance_of(record, 0)
+
     def _known(self, session: Session, wallet: str) -> WalletRecord:
         """The wallet's row; raises UnknownWallet with the nearest names."""
         found = session.wallet(self.book, name(wallet, "the wallet"), lock=False)
@@ -343,6 +354,10 @@ def _balance(session: Session, record: WalletRecord, now_us: int) -> Balance:
     if record.expires_at_us is not None and record.expires_at_us <= now_us:
         lots = session.lots(record.book, record.id, complete=False)
         lapsing_e8 = lapsable_e8(lots, record.held_e8, now_us)
+    return _balance_of(record, lapsing_e8)
+
+
+def _balance_of(record: WalletRecord, lapsing_e8: int) -> Balance:
     return Balance(
         record.id,
         record.posted_e8,

@@ -323,8 +323,9 @@ class Work:
         wallet.seq += 1
         wallet.posted_e8 += posted_e8
         wallet.held_e8 += held_e8
-        # The clock of another machine may be behind; the order of entries is the truth.
-        recorded = wallet.recorded_at_us = max(self.now_us, wallet.recorded_at_us)
+        # The clock of another machine may be ahead or behind: the order of entries is the truth,
+        # and nothing is recorded before it happened.
+        recorded = wallet.recorded_at_us = max(self.now_us, wallet.recorded_at_us, at_us or 0)
         columns = (
             self.book,
             wallet.id,

@@ -218,9 +218,10 @@ class Store:
             connection.execute("COMMIT")
 
     @contextmanager
-    def hoping(self) -> Iterator[Session]:
-        """No transaction at all: one guarded statement will write everything (PostgreSQL)."""
-        with self.errors(), self._connection() as connection:
+    def single(self) -> Iterator[Session]:
+        """No transaction around statements that stand alone: a look, or one guarded write."""
+        lock = self._writing if self._is_memory else nullcontext()
+        with lock, self.errors(), self._connection() as connection:
             yield self._session(connection)
 
     @contextmanager
@@ -287,6 +288,8 @@ class Joined(Store):
         """What the caller's transaction sees."""
         with self.errors():
             yield self._session(self._begun())
+
+    single = reading
 
     def _begun(self) -> Any:
         """The driver's connection, in a transaction that the caller will end."""
