@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, Self, get_args
 from sqlalchemy import Engine
 
 from ledger.book.items import Reserve, When
+from ledger.book.moving import Copied, copy_book
 from ledger.book.verify import Verification, verify
 from ledger.book.work import Asked
 from ledger.budgets import Budget, BudgetStatus, counting, statuses
@@ -255,6 +256,24 @@ class Reader:
             ]
 
     # Proof
+
+    def copy_to(self, url: str) -> Copied:
+        """Copy the book to another database, such as from SQLite to PostgreSQL.
+
+        One snapshot is copied in one transaction and verified before it is committed. Whoever
+        writes in the meantime writes to the old database only, so let them stop first.
+
+        Raises:
+            InvalidEntry, MissingExtra: the URL.
+            StoreUnavailable, NotALedger, NeedsMigration, NewerStore: what is there.
+            StoreError: it has a book of this name already.
+            VerificationFailed: this book does not agree with itself; nothing was copied.
+        """
+        target = Store(url)
+        try:
+            return copy_book(self._store, target, self.book)
+        finally:
+            target.close()
 
     def verify(self) -> Verification:
         """Replay every entry and compare everything that follows from them.

@@ -109,8 +109,12 @@ class Store:
         self._kept: list[Any] = []
         self._writing: Any = RLock() if self.is_sqlite else None
         self._keeping = Lock()
-        with self.errors():
-            self._open()
+        try:
+            with self.errors():
+                self._open()
+        except BaseException:
+            self.engine.dispose()
+            raise
 
     def _on(self, engine: Engine) -> None:
         self.engine = engine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -58,6 +58,20 @@ class PostgresSession(Session):
         """A condition that a column is one of many values, and its one parameter."""
         return f"{column} = ANY(?)", list(values)
 
+    def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Insert rows as they are; how many."""
+        statement = f"COPY {table} ({columns(table)}) FROM STDIN"
+        with self._connection.cursor() as cursor:
+            with cursor.copy(statement) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            done: int = cursor.rowcount
+        return done
+
+    def _fill(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        if rows:
+            self.fill(table, rows)
+
     def write(self, book: str, changes: Changes) -> None:
         """Write what was decided: in one guarded statement if it is one wallet and few rows."""
         levels = [(book, *key, end, *level) for key, (end, level) in changes.windows.items()]
@@ -65,19 +79,19 @@ class PostgresSession(Session):
             self._write_one(changes, levels)
             return
         self._write_wallets(changes.wallets)
-        self._copy("holds", changes.new_holds)
+        self._fill("holds", changes.new_holds)
         self._change_holds(book, changes.changed_holds)
         for hold in changes.adopted_holds:
             self._adopt(hold)
-        self._copy("entries", [entry[:20] for entry in changes.entries])
-        self._copy("lots", changes.new_lots)
+        self._fill("entries", [entry[:20] for entry in changes.entries])
+        self._fill("lots", changes.new_lots)
         for lot in changes.changed_lots:
             self._run(_UPDATE_LOT, (lot.used_e8, lot.lapsed_e8, lot.book, lot.wallet, lot.seq))
         for wallet, budget in changes.rebuilt:
             self._run(_DELETE_WINDOWS, (book, wallet, budget))
         for level in levels:
             self._run(_UPSERT_WINDOW, level)
-        self._copy("budgets", changes.budgets)
+        self._fill("budgets", changes.budgets)
         ours = {hold.job for hold in (*changes.new_holds, *changes.adopted_holds)}
         self._park(book, changes.parked, ours)
         for item in changes.applied:
@@ -123,14 +137,6 @@ class PostgresSession(Session):
             ):
                 raise Stale
 
-    def _copy(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
-        if not rows:
-            return
-        statement = f"COPY {table} ({columns(table)}) FROM STDIN"
-        with self._connection.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(row)
-
     def _change_holds(self, book: str, holds: Sequence[Hold]) -> None:
         if not holds:
             return
@@ -146,7 +152,7 @@ class PostgresSession(Session):
             raise Stale
 
     def _park(self, book: str, parked: Sequence[InboxRecord], ours: set[str]) -> None:
-        self._copy("inbox", parked)
+        self._fill("inbox", parked)
         for job in sorted({record.job for record in parked} - ours):
             # Whoever reserves the job locks this row first, so that no message slips past.
             if not self._run(_TOUCH_AWAITED, (book, job)):

@@ -127,10 +127,23 @@ class Session(ABC):
     def write(self, book: str, changes: Changes) -> None:
         """Write what was decided; raises Stale where a wallet is no longer as it was read."""
 
+    @abstractmethod
+    def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Insert rows as they are; how many."""
+
     def row(self, statement: str, parameters: Sequence[Any] = ()) -> Any:
         """The only row of a query, or None."""
         found = self.rows(statement, parameters)
         return found[0] if found else None
+
+    def has_rows(self, table: str, book: str) -> bool:
+        """Whether a table has anything of a book."""
+        return self.row(f"SELECT 1 FROM {table} WHERE book = ? LIMIT 1", (book,)) is not None
+
+    def all_rows(self, table: str, book: str, *, order: Iterable[str]) -> Iterator[Any]:
+        """Everything a table has of a book, a part at a time."""
+        statement = f"SELECT {columns(table)} FROM {table} WHERE book = ?"
+        return self.stream(f"{statement} ORDER BY {', '.join(order)}", (book,))
 
     # Wallets
 
@@ -462,6 +475,11 @@ class SqliteSession(Session):
         """A condition that a column is one of many values, and its one parameter."""
         listed = json.dumps(list(values), ensure_ascii=False)
         return f"{column} IN (SELECT value FROM json_each(?))", listed
+
+    def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Insert rows as they are; how many."""
+        done: int = self._connection.executemany(_INSERT[table], rows).rowcount
+        return max(0, done)
 
     def write(self, book: str, changes: Changes) -> None:
         """Write what was decided."""

@@ -1,0 +1,89 @@
+"""Moving a book between databases."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from test_book import tamper
+
+from ledger.book import Book
+from ledger.errors import KeyReused, NeedsMigration, StoreError, VerificationFailed
+
+
+def filled(url: str, book: str) -> Book:
+    """A book with something in every table."""
+    ledger = Book(url, book=book)
+    ledger.top_up("studio", 100, key="invoice-1", cash="1.40", currency="USD")
+    ledger.open_wallet("Атлас", credit_limit=5)
+    ledger.set_budget("studio", "each", 50, key="b1", match={"user": "*"}, thresholds=[50])
+    ledger.reserve("studio", 40, key="job-1", labels={"user": "日本 🎬"})
+    ledger.charge("job-1", "30.00000001")
+    ledger.reserve("studio", 20, key="job-2", deadline=timedelta(days=2))
+    ledger.charge("job-3", 7)
+    return ledger
+
+
+@pytest.mark.parametrize("direction", ["there", "back"])
+def test_a_book_is_copied_as_it_is(
+    sqlite_url: str, postgres_url: str, book: str, direction: str
+) -> None:
+    old, new = sqlite_url, postgres_url
+    if direction == "back":
+        old, new = new, old
+    with filled(old, book) as before:
+        copied = before.copy_to(new)
+        # open, top-up, budget, two reserves, a charge; and the opening of the other wallet.
+        assert (copied.wallets, copied.entries) == (2, 7)
+        assert copied.rows == {
+            "wallets": 2, "entries": 7, "holds": 3, "lots": 1, "budgets": 1, "windows": 1,
+            "inbox": 1,
+        }  # fmt: skip
+        with Book(new, book=book) as after:
+            assert after.statement("studio") == before.statement("studio")
+            assert after.balance("studio") == before.balance("studio")
+            assert after.hold("job-2") == before.hold("job-2")
+            assert after.budget_status("studio") == before.budget_status("studio")
+            assert after.inbox() == before.inbox()
+            assert after.charge("job-1", "30.00000001").replayed
+            with pytest.raises(KeyReused):
+                after.charge("job-1", 30)
+            after.reserve("studio", 7, key="job-3")
+            assert after.hold("job-3").state == "charged"
+            assert after.verify().findings == ()
+
+
+def test_a_copy_never_mixes_with_a_book_that_is_there(
+    sqlite_url: str, postgres_url: str, book: str
+) -> None:
+    with filled(sqlite_url, book) as before:
+        before.copy_to(postgres_url)
+        with pytest.raises(StoreError, match="already"):
+            before.copy_to(postgres_url)
+        with pytest.raises(StoreError, match="already"):
+            before.copy_to(sqlite_url)
+
+
+def test_a_book_that_contradicts_itself_is_not_copied(
+    sqlite_url: str, postgres_url: str, book: str
+) -> None:
+    with filled(sqlite_url, book) as before:
+        tamper(before.engine, "UPDATE entries SET posted_e8 = posted_e8 - 1 WHERE kind = 'charge'")
+        with pytest.raises(VerificationFailed, match="entry 5"):
+            before.copy_to(postgres_url)
+    with Book(postgres_url, book=book) as after:
+        assert after.wallets() == []
+
+
+def test_a_database_without_tables_is_to_be_upgraded_first(
+    sqlite_url: str, empty_postgres_url: str
+) -> None:
+    with filled(sqlite_url, "main") as before, pytest.raises(NeedsMigration):
+        before.copy_to(empty_postgres_url)
+
+
+def test_a_new_sqlite_file_is_made(sqlite_url: str, empty_sqlite_url: str) -> None:
+    with filled(sqlite_url, "main") as before:
+        assert before.copy_to(empty_sqlite_url).entries == 7
+    with Book(empty_sqlite_url) as after:
+        assert after.verify().entries == 7
