@@ -32,6 +32,20 @@ SCHEMAS: dict[str, Any] = {
     "prices": documents.ModelsDocument,
     "price-findings": documents.FindingsDocument,
     "price-differences": documents.DifferencesDocument,
+    "entry": documents.WrittenDocument,
+    "entries": documents.EntriesDocument,
+    "wallets": documents.WalletsDocument,
+    "balance": documents.BalanceDocument,
+    "statement": documents.StatementDocument,
+    "trial-balance": documents.TrialBalanceDocument,
+    "holds": documents.HoldsDocument,
+    "hold": documents.HoldHistoryDocument,
+    "inbox": documents.InboxDocument,
+    "budgets": documents.BudgetsDocument,
+    "budget-status": documents.BudgetStatusesDocument,
+    "verification": documents.VerificationDocument,
+    "store": documents.StoreDocument,
+    "copy": documents.CopyDocument,
 }
 """What each shipped schema describes; printed data stand in an envelope."""
 

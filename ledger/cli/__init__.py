@@ -18,10 +18,14 @@ __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="kling-ledger",
-    help="What AI video costs: exact quotes and plans, from dated prices.",
+    help=(
+        "What AI video costs: exact quotes and plans from dated prices, and a book of the credits"
+        " that jobs reserve and spend."
+    ),
     epilog=(
-        "Exit status: 0 fine, 1 unexpected, 2 usage, 6 cannot be priced, 7 input data invalid,"
-        " 130 interrupted."
+        "Exit status: 0 fine, 1 unexpected, 2 usage, 3 refused for credits or a budget,"
+        " 6 cannot be priced, 7 input data invalid, 8 database locked or not usable,"
+        " 9 verification failed, 130 interrupted."
     ),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -47,12 +51,35 @@ def _options(
     pass
 
 
-from ledger.cli import demo, estimate, prices, quote  # noqa: E402  they register on `app`
+from ledger.cli import (  # noqa: E402  they register on `app`
+    budget,
+    db,
+    demo,
+    estimate,
+    holds,
+    jobs,
+    prices,
+    quote,
+    verify,
+    wallet,
+)
 
-app.command("quote", epilog=quote.EXAMPLES)(quote.quote)
-app.command("estimate", epilog=estimate.EXAMPLES)(estimate.estimate)
-app.add_typer(prices.app, name="prices")
-app.command("demo")(demo.demo)
+_PRICES, _BOOK = "Commands about prices", "Commands about the book"
+
+app.command("quote", epilog=quote.EXAMPLES, rich_help_panel=_PRICES)(quote.quote)
+app.command("estimate", epilog=estimate.EXAMPLES, rich_help_panel=_PRICES)(estimate.estimate)
+app.add_typer(prices.app, name="prices", rich_help_panel=_PRICES)
+app.command("demo", rich_help_panel=_PRICES)(demo.demo)
+app.add_typer(wallet.app, name="wallet", rich_help_panel=_BOOK)
+app.command("reserve", epilog=jobs.RESERVE_EXAMPLES, rich_help_panel=_BOOK)(jobs.reserve)
+app.command("extend", rich_help_panel=_BOOK)(jobs.extend)
+app.command("charge", epilog=jobs.CHARGE_EXAMPLES, rich_help_panel=_BOOK)(jobs.charge)
+app.command("release", rich_help_panel=_BOOK)(jobs.release)
+app.command("refund", rich_help_panel=_BOOK)(jobs.refund)
+app.add_typer(budget.app, name="budget", rich_help_panel=_BOOK)
+app.add_typer(holds.app, name="holds", rich_help_panel=_BOOK)
+app.command("verify", rich_help_panel=_BOOK)(verify.verify)
+app.add_typer(db.app, name="db", rich_help_panel=_BOOK)
 
 
 def main() -> Any:

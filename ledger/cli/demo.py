@@ -5,9 +5,13 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import chdir, contextmanager
 from importlib.resources import as_file, files
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -16,69 +20,103 @@ import typer
 def demo(
     into: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Copy the example inputs there, to try things on."),
+        typer.Option(
+            metavar="FOLDER", help="Copy the example inputs there, and keep the book, to try on."
+        ),
     ] = None,
 ) -> None:
     """Show it all on example inputs.
 
-    Request bodies, a real clip, a plan of jobs, and where the price sources disagree.
+    Request bodies, a real clip, a plan of jobs, where the price sources disagree; and ten days of
+    a book: budgets, a few hundred jobs, a refusal, the statement and its proof.
     Every step prints the command that it runs.
     """
+    with as_file(files("ledger") / "demo") as shipped:
+        _show_prices(shipped if into is None else _copied(shipped, into))
+        with _workplace(shipped, into) as folder:
+            _show_book(folder)
+
+
+def _show_prices(folder: Path) -> None:
+    requests, clip, plan = folder / "requests.json", folder / "dance.mp4", folder / "plan.csv"
+    steps: list[tuple[str, list[str | Path]]] = [
+        ("The request bodies one would send to the provider", ["quote", requests]),
+        (
+            "One of them explained: a real clip is measured, checked and priced",
+            [
+                "quote",
+                "motion-control",
+                "--quality",
+                "1080p",
+                "--orientation",
+                "video",
+                "--video",
+                clip,
+                "--explain",
+            ],
+        ),
+        (
+            "A plan of jobs: ranges where the length is unknown, and what has no price",
+            ["estimate", plan, "--by", "team", "--allow-not-priced"],
+        ),
+        (
+            "Where the product pages and the published rules disagree",
+            ["prices", "diff", "evolink", "evolink-rules"],
+        ),
+        (
+            "The same plan under the published rules",
+            [
+                "estimate",
+                plan,
+                "--price-book",
+                "evolink-rules",
+                "--allow-not-priced",
+                "--format",
+                "csv",
+            ],
+        ),
+    ]
+    for number, (title, arguments) in enumerate(steps, start=1):
+        _show_step(number, title, arguments)
+
+
+def _show_step(number: int, title: str, arguments: list[str | Path]) -> None:
     from ledger.cli.output import print_text
 
-    with as_file(files("ledger") / "demo") as shipped:
-        folder = shipped if into is None else _copied(shipped, into)
-        requests, clip, plan = folder / "requests.json", folder / "dance.mp4", folder / "plan.csv"
-        steps: list[tuple[str, list[str | Path]]] = [
-            ("The request bodies one would send to the provider", ["quote", requests]),
-            (
-                "One of them explained: a real clip is measured, checked and priced",
-                [
-                    "quote",
-                    "motion-control",
-                    "--quality",
-                    "1080p",
-                    "--orientation",
-                    "video",
-                    "--video",
-                    clip,
-                    "--explain",
-                ],
-            ),
-            (
-                "A plan of jobs: ranges where the length is unknown, and what has no price",
-                ["estimate", plan, "--by", "team", "--allow-not-priced"],
-            ),
-            (
-                "Where the product pages and the published rules disagree",
-                ["prices", "diff", "evolink", "evolink-rules"],
-            ),
-            (
-                "The same plan under the published rules",
-                [
-                    "estimate",
-                    plan,
-                    "--price-book",
-                    "evolink-rules",
-                    "--allow-not-priced",
-                    "--format",
-                    "csv",
-                ],
-            ),
-        ]
-        for number, (title, arguments) in enumerate(steps, start=1):
-            words = [_short(argument) for argument in arguments]
-            print_text(f"\n{number}. {title}\n   $ kling-ledger {shlex.join(words)}\n")
-            needed = {"estimate": "polars", "--video": "av"}
-            missing = {module for word, module in needed.items() if word in words} - _installed()
-            if missing:
-                print_text(f"   left out: {', '.join(missing)} is not installed")
-                continue
-            sys.stdout.flush()
-            command = [sys.executable, "-m", "ledger", *map(str, arguments)]
-            done = subprocess.run(command, check=False)  # noqa: S603  our own command
-            if done.returncode:
-                raise typer.Exit(done.returncode)
+    words = [as_typed(argument) for argument in arguments]
+    print_text(f"\n{number}. {title}\n   $ kling-ledger {shlex.join(words)}\n")
+    needed = {"estimate": "polars", "--video": "av"}
+    missing = {module for word, module in needed.items() if word in words} - _installed()
+    if missing:
+        print_text(f"   left out: {', '.join(missing)} is not installed")
+        return
+    sys.stdout.flush()
+    command = [sys.executable, "-m", "ledger", *map(str, arguments)]
+    done = subprocess.run(command, check=False)  # noqa: S603  our own command
+    if done.returncode:
+        raise typer.Exit(done.returncode)
+
+
+def _show_book(folder: Path) -> None:
+    from ledger.cli.demo_book import show
+    from ledger.cli.output import print_text
+
+    numbers = count(6)
+    show(folder, lambda title: print_text(f"\n{next(numbers)}. {title}"))
+
+
+@contextmanager
+def _workplace(shipped: Path, into: Path | None) -> Iterator[Path]:
+    """Where the demo's book is kept: beside the inputs, or for the time of the demo only."""
+    if into is not None:
+        yield into
+        return
+    with TemporaryDirectory(prefix="kling-ledger-") as temporary:
+        folder = Path(temporary).resolve()
+        (folder / "requests.json").write_bytes((shipped / "requests.json").read_bytes())
+        # So that the commands are shown as one would type them there.
+        with chdir(folder):
+            yield folder
 
 
 def _installed() -> set[str]:
@@ -96,8 +134,12 @@ def _copied(folder: Path, into: Path) -> Path:
     return into
 
 
-def _short(argument: object) -> str:
-    """A path as one would type it here."""
+def as_typed(argument: object) -> str:
+    """A path as one would type it here.
+
+    >>> as_typed(Path.cwd() / "plan.csv"), as_typed("--by")
+    ('plan.csv', '--by')
+    """
     if isinstance(argument, Path) and argument.is_relative_to(Path.cwd()):
         return str(argument.relative_to(Path.cwd()))
     return str(argument)

@@ -20,6 +20,51 @@ class Format(StrEnum):
     CSV = "csv"
 
 
+class By(StrEnum):
+    """Which time of an entry counts."""
+
+    RECORDED = "recorded"
+    HAPPENED = "happened"
+
+
+class HoldState(StrEnum):
+    """States of a hold that can be listed."""
+
+    OPEN = "open"
+    UNKNOWN = "unknown"
+    CHARGED = "charged"
+    RELEASED = "released"
+
+
+class OnCharge(StrEnum):
+    """What a charge above its hold does."""
+
+    OWE = "owe"
+    DRAW = "draw"
+    CAP = "cap"
+    REJECT = "reject"
+
+
+class OnDeadline(StrEnum):
+    """What becomes of a hold at its deadline."""
+
+    KEEP = "keep"
+    RELEASE = "release"
+
+
+class BudgetPeriod(StrEnum):
+    """What a budget's limit is for."""
+
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
+    ROLLING = "rolling"
+    JOB = "job"
+    LIFETIME = "lifetime"
+    IN_FLIGHT = "in_flight"
+
+
 def _complete_price_book(incomplete: str) -> list[str]:
     from ledger.pricebook.files import bundled_names
 
@@ -80,6 +125,49 @@ ExpectedOption = Annotated[
         help="Your own average length, for jobs of unknown length.",
     ),
 ]
+
+DbOption = Annotated[
+    str,
+    typer.Option(
+        "--db",
+        metavar="URL",
+        help="Database: a file such as `credits.db`, or a URL such as `postgresql://…`.",
+        envvar="KLING_LEDGER_DB",
+    ),
+]
+BookOption = Annotated[
+    str,
+    typer.Option("--book", metavar="NAME", help="Whose book.", envvar="KLING_LEDGER_BOOK"),
+]
+KeyOption = Annotated[
+    str,
+    typer.Option(
+        "--key",
+        metavar="KEY",
+        help="Your name for this; the same key and content again change nothing.",
+    ),
+]
+JobKeyOption = Annotated[
+    str | None,
+    typer.Option("--key", metavar="KEY", help="Your name for this.", show_default="the job"),
+]
+HappenedOption = Annotated[
+    str | None,
+    typer.Option("--at", metavar="DATE", help="When it happened.", show_default="now"),
+]
+ReasonOption = Annotated[
+    str | None, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the book.")
+]
+ByOption = Annotated[
+    By, typer.Option("--by", help="By when it was recorded, or by when it happened.")
+]
+BeforeOption = Annotated[
+    str | None,
+    typer.Option("--before", metavar="DATE", help="As of just before this day or moment."),
+]
+WalletArgument = Annotated[str, typer.Argument(metavar="WALLET", help="The wallet.")]
+JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="The key it was reserved with.")]
+DEFAULT_DB = "kling-ledger.db"
 
 
 def open_book(name: str, prices: list[Path] | None, group: str | None = None) -> PriceBook:

@@ -22,7 +22,18 @@ from ledger.units import ExchangeRate, iso, plain
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-__all__ = ["ProgressBar", "complain", "emit_json", "print_csv", "print_table", "print_text", "say"]
+__all__ = [
+    "ProgressBar",
+    "complain",
+    "emit_json",
+    "money",
+    "print_csv",
+    "print_figures",
+    "print_table",
+    "print_text",
+    "rate_in_words",
+    "say",
+]
 
 
 class _Console(Console):
@@ -39,12 +50,12 @@ def _console(stream: IO[str]) -> Console:
 
 def say(message: str) -> None:
     """A note for the person at the terminal."""
-    _console(sys.stderr).print(Text(f"note: {message}", style="dim"), soft_wrap=True)
+    _console(sys.stderr).print(Text(f"note: {_cell(message)}", style="dim"), soft_wrap=True)
 
 
 def complain(message: str) -> None:
     """What went wrong."""
-    text = Text("error: ", style="bold red").append(message, style="not bold default")
+    text = Text("error: ", style="bold red").append(_cell(message), style="not bold default")
     _console(sys.stderr).print(text, soft_wrap=True)
 
 
@@ -61,10 +72,16 @@ def emit_json(schema: str, data: Any, warnings: Iterable[str] = ()) -> None:
 
 
 def print_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Rows as CSV; nothing stands for an empty cell."""
+    """Rows as CSV; nothing stands for an empty cell, 1 and 0 for yes and no."""
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(["" if cell is None else cell for cell in row] for row in rows)
+    writer.writerows([_plain(cell) for cell in row] for row in rows)
+
+
+def _plain(cell: object) -> object:
+    if isinstance(cell, bool):
+        return int(cell)
+    return "" if cell is None else cell
 
 
 def print_table(
@@ -74,11 +91,15 @@ def print_table(
     title: str | None = None,
     total: Sequence[object] | None = None,
     numbers: Sequence[str] = (),
+    narrow: Sequence[str] = (),
 ) -> None:
-    """Rows as a table; columns named in `numbers` are aligned to the right."""
+    """Rows as a table; columns named in `numbers` are aligned to the right and never broken.
+
+    A terminal that is too narrow gets the columns named in `narrow`, or one cell a line.
+    """
     console = _console(sys.stdout)
     if title:
-        console.print(Text(title, style="bold"), soft_wrap=True)
+        console.print(Text(_cell(title), style="bold"), soft_wrap=True)
     lines = [[_cell(cell) for cell in row] for row in (*rows, *([total] if total else []))]
     for place, name in enumerate(header):
         if name in numbers:
@@ -100,6 +121,16 @@ def print_table(
     unbounded = console.options.update(max_width=10_000)
     if console.measure(table, options=unbounded).minimum <= console.width:
         console.print(table)
+    elif narrow:
+        kept = [place for place, name in enumerate(header) if name in narrow]
+        print_table(
+            [header[place] for place in kept],
+            [[line[place] for place in kept] for line in lines],
+            total=[footers[place] for place in kept] if total else None,
+            numbers=numbers,
+        )
+        left_out = ", ".join(name for name in header if name not in narrow)
+        say(f"left out, for want of room: {left_out}")
     else:
         _print_records(console, header, [*lines, *([footers] if total else [])])
 
@@ -127,6 +158,18 @@ def _aligned(cells: Sequence[str]) -> list[str]:
 
 def _is_number(cell: str) -> bool:
     return cell.replace(".", "", 1).removeprefix("-").isdecimal()
+
+
+def print_figures(title: str, figures: Iterable[tuple[str, str]]) -> None:
+    """A sentence, and figures under it with their points in one column."""
+    console = _console(sys.stdout)
+    console.print(Text(_cell(title), style="bold"), soft_wrap=True)
+    named = [(name, _cell(figure)) for name, figure in figures]
+    cells = _aligned([figure for _, figure in named])
+    names = max((len(name) for name, _ in named), default=0)
+    width = max((len(cell) for cell in cells), default=0)
+    for (name, _), cell in zip(named, cells, strict=True):
+        console.print(Text(f"  {name:<{names}}  {cell:>{width}}"), soft_wrap=True)
 
 
 def print_text(text: str) -> None:

@@ -108,7 +108,7 @@ def quote(
         if given:
             names = ", ".join("--" + name.removeprefix("character_") for name in given)
             raise typer.BadParameter(f"{names}: the options of a request body stand in the body")
-        jobs = _bodies(source, target, seconds, video)
+        jobs = requests_of(source, target, seconds, video)
     quotes: list[tuple[str, Quote]] = []
     failures: list[tuple[str, LedgerError]] = []
     for label, job in jobs:
@@ -215,8 +215,8 @@ def _clip(path: Path) -> Clip:
     return clip
 
 
-def _bodies(
-    source: PriceBook, target: str, seconds: str | None, video: list[Path] | None
+def requests_of(
+    source: PriceBook, target: str, seconds: str | None, video: list[Path] | None = None
 ) -> Iterator[tuple[str, Request | LedgerError]]:
     """The requests of a file of bodies, each with its place in the file."""
     from ledger.errors import Fault, InvalidRequest, LedgerError

@@ -1,8 +1,4 @@
-"""The JSON the library prints, as types; the JSON Schemas under `ledger/schemas` come from here.
-
-Amounts, quantities and rates are strings of plain digits, so that no reader turns them into
-floats. Fields may be added within a version; none is renamed or removed.
-"""
+"""The JSON about prices, quotes and plans."""
 
 from __future__ import annotations
 
@@ -15,7 +11,6 @@ __all__ = [
     "DearestDocument",
     "DifferenceDocument",
     "DifferencesDocument",
-    "Envelope",
     "EstimateDocument",
     "FaultDocument",
     "FindingDocument",
@@ -239,12 +234,3 @@ class DifferencesDocument(TypedDict):
     second: str
     at: str
     differences: list[DifferenceDocument]
-
-
-class Envelope(TypedDict):
-    """What every command prints with `--format json`."""
-
-    schema: str
-    generated_at: str
-    data: Any
-    warnings: list[str]

@@ -1,0 +1,230 @@
+"""`kling-ledger holds …`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ledger.cli.books import (
+    age,
+    now,
+    open_ledger,
+    print_entries,
+    print_entry_table,
+    print_written,
+)
+from ledger.cli.options import (
+    DEFAULT_DB,
+    BookOption,
+    DbOption,
+    Format,
+    FormatOption,
+    HoldState,
+    JobArgument,
+    JobKeyOption,
+)
+
+if TYPE_CHECKING:
+    from ledger.documents import HoldDocument, MessageDocument
+
+app = typer.Typer(
+    help="Look after holds: jobs that are not settled yet.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+WalletOption = Annotated[
+    str | None, typer.Option("--wallet", metavar="NAME", help="Only this wallet.")
+]
+
+
+@app.command("list", epilog="**Example**: `kling-ledger holds list --state unknown`")
+def list_(
+    wallet: WalletOption = None,
+    state: Annotated[
+        HoldState | None,
+        typer.Option(help="Only these; `unknown` is past its deadline.", show_default="all"),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 1000,
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List holds with their age, open ones in the order of their deadlines."""
+    from ledger.cli.output import emit_json, print_csv, print_table, say
+    from ledger.documents import hold_document
+    from ledger.records import us
+    from ledger.units import iso
+
+    moment = now()
+    wanted = None if state is None else state.value
+    with open_ledger(db, book) as ledger:
+        # One more than asked for tells whether there are more.
+        items = ledger.holds(wallet=wallet, state=wanted, limit=limit + 1)
+    found = [hold_document(item, us(moment)) for item in items[:limit]]
+    notes = [f"there are more than {limit:,}; see --limit"] if len(items) > limit else []
+    if format_ is Format.JSON:
+        data = {"book": book, "at": iso(moment.replace(microsecond=0)), "holds": found}
+        emit_json("holds", data, notes)
+        return
+    if format_ is Format.CSV:
+        header = [
+            *("job", "wallet", "state", "amount", "held", "charged", "refunded", "policy"),
+            *("on_deadline", "reserved_at", "deadline", "age_seconds"),
+        ]
+        print_csv(header, ([dict(item)[name] for name in header] for item in found))
+    elif found:
+        numbers = ["held", "charged", "deadline (UTC)", "age"]
+        print_table(
+            ["job", "wallet", "state", "held", "charged", "deadline (UTC)", "age"],
+            map(_row, found),
+            title=f"Holds of book {book}" if wallet is None else f"Holds of wallet {wallet}",
+            numbers=numbers,
+            narrow=["job", "state", "held", "deadline (UTC)", "age"],
+        )
+    else:
+        notes.append("no such holds" if wanted or wallet else f"book {book} has no holds yet")
+    for note in notes:
+        say(note)
+
+
+def _row(item: HoldDocument) -> list[str]:
+    return [
+        item["job"],
+        item["wallet"],
+        item["state"],
+        "" if item["held"] == "0" else item["held"],
+        "" if item["charged"] == "0" else item["charged"],
+        item["deadline"][:16].replace("T", " "),
+        age(item["age_seconds"]),
+    ]
+
+
+@app.command()
+def show(
+    job: JobArgument,
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Show the hold of a job and every entry about it."""
+    from ledger.cli.books import ENTRIES_CSV, entry_rows
+    from ledger.cli.output import emit_json, print_csv, print_figures, print_text
+    from ledger.documents import entry_document, hold_document
+    from ledger.records import us
+
+    with open_ledger(db, book) as ledger:
+        hold, entries = ledger.hold(job), ledger.history(job)
+    document = hold_document(hold, us(now()))
+    if format_ is Format.JSON:
+        shown = [entry_document(item) for item in entries]
+        emit_json("hold", {"hold": document, "entries": shown})
+    elif format_ is Format.CSV:
+        print_csv(ENTRIES_CSV, entry_rows(entries))
+    else:
+        names = ("amount", "held", "charged", "refunded")
+        figures = list(zip(names, _amounts(document), strict=True))
+        title = f"{document['job']} in wallet {document['wallet']}: {document['state']}"
+        print_figures(title, figures)
+        print_text("\n".join(f"  {fact}" for fact in _facts(document)) + "\n")
+        print_entry_table(entries, title="Its entries")
+
+
+def _amounts(hold: HoldDocument) -> tuple[str, str, str, str]:
+    return hold["amount"], hold["held"], hold["charged"], hold["refunded"]
+
+
+def _facts(hold: HoldDocument) -> list[str]:
+    """What stands in a hold besides its figures, in words."""
+    labels = ", ".join(f"{name}={value}" for name, value in hold["labels"].items())
+    then = "stays held" if hold["on_deadline"] == "keep" else "is released"
+    facts = [
+        f"labels: {labels or 'none'}",
+        f"deadline: {hold['deadline']}, after which it {then}",
+        f"a charge above it: {hold['policy']}",
+    ]
+    if (price := hold["price"]) is not None:
+        options = [
+            price[name]
+            for name in ("quality", "character_orientation", "sound")
+            if price.get(name) is not None
+        ]
+        facts.append(f"priced as: {' '.join([price['model'], *options])}, {price['version']}")
+    return facts
+
+
+@app.command()
+def expire(
+    job: JobArgument,
+    key: JobKeyOption = None,
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Release a hold past its deadline, because you know it will not be charged."""
+    with open_ledger(db, book) as ledger:
+        print_written(ledger, ledger.expire(job, key=key), format_)
+
+
+@app.command()
+def sweep(
+    wallet: WalletOption = None,
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Release overdue holds that are to be released, and take out expired credits.
+
+    A hold that is kept past its deadline stays; see `holds list --state unknown`.
+    """
+    with open_ledger(db, book) as ledger:
+        entries = ledger.sweep(wallet)
+    print_entries(book, entries, format_, title="Released and lapsed")
+
+
+@app.command()
+def inbox(
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List charges and refunds that wait for a job nobody has reserved, oldest first."""
+    from ledger.cli.output import emit_json, print_csv, print_table, say
+    from ledger.documents import message_document
+
+    with open_ledger(db, book) as ledger:
+        records = ledger.inbox()
+    found = [message_document(item) for item in records]
+    if format_ is Format.JSON:
+        emit_json("inbox", {"book": book, "messages": found})
+    elif format_ is Format.CSV:
+        header = [
+            *("kind", "key", "job", "amount", "seconds", "final", "reason"),
+            *("happened_at", "recorded_at"),
+        ]
+        print_csv(header, ([dict(item)[name] for name in header] for item in found))
+    elif found:
+        print_table(
+            ["recorded (UTC)", "what", "job", "key", "credits"],
+            [
+                [minute_of(item), item["kind"], item["job"], item["key"], _credits(item)]
+                for item in found
+            ],
+            title=f"Waiting in book {book}",
+            numbers=["recorded (UTC)", "credits"],
+            narrow=["what", "job", "key", "credits"],
+        )
+    else:
+        say(f"book {book}: nothing waits")
+
+
+def minute_of(item: MessageDocument) -> str:
+    """When a message was recorded, for people."""
+    return item["recorded_at"][:16].replace("T", " ")
+
+
+def _credits(item: MessageDocument) -> str:
+    if item["amount"] is not None:
+        return item["amount"]
+    return "as its request" if item["seconds"] is None else f"for {item['seconds']} s"

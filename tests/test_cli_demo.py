@@ -1,0 +1,135 @@
+"""The demo shows what can be typed: its commands, run again, print what it printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from command import DEMO, Done, call, run, write
+
+BOOK_COMMANDS = {"wallet", "budget", "reserve", "charge", "holds", "verify"}
+AS_OFTEN_AS_ONE_LIKES = [
+    *("wallet balance studio", "wallet statement studio --last 8", "wallet trial-balance"),
+    *("holds inbox", "verify"),
+]
+"""What does not depend on the day it is asked."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo")
+
+
+@pytest.fixture(scope="module")
+def shown(folder: Path) -> Done:
+    """The demo, which keeps its inputs and its book in `try/it`."""
+    done = run("demo", "--into", "try/it", cwd=folder)
+    assert done.status == 0, done.stderr
+    return done
+
+
+def commands(shown: Done) -> list[str]:
+    return re.findall(r"^   \$ kling-ledger (.*)$", shown.stdout, flags=re.MULTILINE)
+
+
+def of_the_book(line: str) -> bool:
+    return line.split(maxsplit=1)[0] in BOOK_COMMANDS
+
+
+def test_the_demo_leaves_nothing_and_ends_like_the_one_that_keeps_its_files(
+    shown: Done, tmp_path: Path
+) -> None:
+    done = call("demo", cwd=tmp_path)
+    assert (done.status, list(tmp_path.iterdir())) == (0, []), done.stderr
+    book = done.stdout[done.stdout.index("\n6. ") :]
+    kept = shown.stdout[shown.stdout.index("\n6. ") :].replace("try/it/", "")
+    assert book == kept
+
+
+def test_the_demo_shows_the_worked_value(shown: Done) -> None:
+    assert "12.4 s → 13 s × 10.8918432 = 141.5939616 credits" in shown.stdout
+    lines = commands(shown)
+    assert len([line for line in lines if not of_the_book(line)]) == 5
+    assert len([line for line in lines if of_the_book(line)]) == 16
+
+
+def test_the_demo_can_leave_its_inputs_and_its_book_to_try_things_on(
+    shown: Done, folder: Path
+) -> None:
+    assert "$ kling-ledger quote try/it/requests.json" in shown.stdout
+    assert "$ export KLING_LEDGER_DB=try/it/demo.db" in shown.stdout
+    for name in ("dance.mp4", "plan.csv", "requests.json"):
+        assert (folder / "try" / "it" / name).read_bytes() == (DEMO / name).read_bytes()
+    assert sorted(path.name for path in (folder / "try" / "it").iterdir()) == [
+        *("dance.mp4", "demo.db", "plan.csv", "request.json", "requests.json"),
+    ]
+
+
+def test_every_command_of_the_demo_about_prices_can_be_typed(shown: Done, folder: Path) -> None:
+    for line in commands(shown):
+        if not of_the_book(line):
+            done = call(*shlex.split(line), cwd=folder)
+            assert done.status == 0, done.stderr
+            assert done.stdout.strip() in shown.stdout
+
+
+@pytest.mark.parametrize("line", AS_OFTEN_AS_ONE_LIKES)
+def test_the_book_that_the_demo_leaves_says_what_the_demo_said(
+    shown: Done, folder: Path, line: str
+) -> None:
+    assert line in commands(shown)
+    done = call(*shlex.split(line), cwd=folder, env={"KLING_LEDGER_DB": "try/it/demo.db"})
+    assert done.status == 0, done.stderr
+    assert f"   $ kling-ledger {line}\n\n{done.stdout}" in shown.stdout
+
+
+def test_the_demo_goes_through_everything_that_can_become_of_a_job(shown: Done) -> None:
+    table = shown.stdout.partition("\n8. ")[2].partition("\n9. ")[0]
+    counts = {
+        cells[1].strip(): int(cells[2])
+        for line in table.splitlines()
+        if line.startswith("│")
+        for cells in [line.split("│")]
+    }
+    assert set(counts) == {
+        *("charged what was made", "failed, and released", "charged late", "never heard of"),
+        *("charged, then refunded", "refused by a budget", "all"),
+    }
+    assert all(counts.values())
+    assert counts.pop("all") == sum(counts.values()) == 320
+    assert "budget ads reached 50 % on 2026-10-" in table
+
+
+def test_the_demo_explains_a_refusal(shown: Done) -> None:
+    refusal = shown.stdout.partition("\n11. ")[2].partition("\n12. ")[0]
+    assert "in the way: budget each-user, the share of user=li\n  needed    " in refusal
+    assert "trying again helps: there is room from 2026-10-22T00:00:00Z" in refusal
+    assert "error: budget 'each-user' of wallet 'studio' for user=li has" in shown.said
+
+
+def test_the_settings_of_the_reader_do_not_change_the_book_of_the_demo(
+    shown: Done, tmp_path: Path
+) -> None:
+    env = {
+        "KLING_LEDGER_DB": str(tmp_path / "mine.db"),
+        "KLING_LEDGER_BOOK": "mine",
+        "KLING_LEDGER_PRICE_BOOK": "evolink-rules",
+    }
+    done = call("demo", cwd=tmp_path, env=env)
+    assert (done.status, list(tmp_path.iterdir())) == (0, []), done.stderr
+    assert done.stdout.partition("\n13. ")[2] == shown.stdout.partition("\n13. ")[2]
+
+
+def test_a_second_demo_begins_anew(shown: Done, folder: Path) -> None:
+    again = run("demo", "--into", "try/it", cwd=folder)
+    assert (again.status, again.stdout) == (0, shown.stdout), again.stderr
+
+
+def test_a_file_where_the_demo_should_go_is_one_line(tmp_path: Path) -> None:
+    write(tmp_path, "file", "")
+    done = run("demo", "--into", "file", cwd=tmp_path)
+    assert done.status != 0
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 1)
+    assert "file: " in done.stderr
