@@ -49,6 +49,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import ClassVar
 
 from ledger.figures import show_credits
@@ -314,6 +315,21 @@ class Blocked:
     """Whether waiting can help."""
     frees_at: str | None
     """When there will be room at the latest, if the clock alone decides."""
+
+    @property
+    def needed(self) -> Decimal:
+        """Credits that were asked of it."""
+        return Decimal(show_credits(self.needed_e8))
+
+    @property
+    def available(self) -> Decimal:
+        """Credits it still had."""
+        return Decimal(show_credits(self.available_e8))
+
+    @property
+    def held(self) -> Decimal:
+        """Credits that open holds had taken of it."""
+        return Decimal(show_credits(self.held_e8))
 
 
 class Refused(LedgerError):

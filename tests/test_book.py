@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -506,44 +505,6 @@ def test_the_largest_balance_fits_and_no_more(ledger: Book) -> None:
     with pytest.raises(InvalidAmount):
         ledger.top_up("rich", "0.00000001", key="more")
     assert ledger.balance("rich").posted == most
-
-
-def _reserve_many(url: str, book: str, worker: int, count: int, admitted: Any) -> None:
-    with Book(url, book=book) as ledger:
-        done = 0
-        for number in range(count):
-            try:
-                ledger.reserve("studio", 1, key=f"{worker}-{number}", labels={"team": "ads"})
-                done += 1
-            except (InsufficientCredits, BudgetExceeded):
-                pass
-        admitted.put(done)
-
-
-@pytest.mark.parametrize("limit", ["credits", "budget"])
-def test_eight_processes_admit_exactly_the_limit(database_url: str, book: str, limit: str) -> None:
-    with Book(database_url, book=book) as ledger:
-        ledger.top_up("studio", 300 if limit == "credits" else 10_000, key="invoice-1")
-        if limit == "budget":
-            ledger.set_budget("studio", "ads", 300, key="b", match={"team": "ads"})
-            ledger.set_budget("studio", "all", 5_000, key="c", period="lifetime")
-    context = multiprocessing.get_context("spawn")
-    admitted = context.Queue()
-    workers = [
-        context.Process(target=_reserve_many, args=(database_url, book, worker, 75, admitted))
-        for worker in range(8)
-    ]
-    for worker in workers:
-        worker.start()
-    total = sum(admitted.get(timeout=120) for _ in workers)
-    for worker in workers:
-        worker.join()
-    assert total == 300
-    with Book(database_url, book=book) as ledger:
-        assert ledger.balance("studio").held == 300
-        assert ledger.verify().findings == ()
-        entries = ledger.statement("studio").entries
-        assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
 
 
 TAMPERED = [

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 
 import pytest
+from command import SCHEMAS, call
+from jsonschema import Draft202012Validator
 from test_book import tamper
 
 from ledger.book import Book
@@ -87,3 +90,26 @@ def test_a_new_sqlite_file_is_made(sqlite_url: str, empty_sqlite_url: str) -> No
         assert before.copy_to(empty_sqlite_url).entries == 7
     with Book(empty_sqlite_url) as after:
         assert after.verify().entries == 7
+
+
+def test_a_book_is_copied_from_the_command_line(
+    sqlite_url: str, postgres_url: str, book: str
+) -> None:
+    filled(sqlite_url, book).close()
+    words = ("db", "copy", "--db", sqlite_url, "--to", postgres_url, "--book", book)
+    done = call(*words)
+    assert done.stdout.startswith(f"copied and verified: book {book} with 2 wallets and 7 entries")
+    with Book(postgres_url, book=book) as after:
+        assert after.balance("studio").held == 20
+    again = call(*words)
+    assert (again.status, again.stdout) == (8, "")
+    assert f"has a book '{book}' already" in again.stderr
+
+
+def test_a_copy_is_a_document(sqlite_url: str, empty_sqlite_url: str) -> None:
+    filled(sqlite_url, "main").close()
+    words = ("db", "copy", "--db", sqlite_url, "--to", empty_sqlite_url, "--format")
+    done = call(*words, "json")
+    schema = json.loads((SCHEMAS / "copy.v1.json").read_text())
+    Draft202012Validator(schema).validate(json.loads(done.stdout))
+    assert (done.data["source"], done.data["rows"]["holds"]) == (sqlite_url, 3)

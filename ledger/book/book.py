@@ -380,7 +380,6 @@ class Book(Reader):
         """Hope first: no key was used before. Where that is wrong, look carefully."""
         now_us = self._now_us()
         retried = self._store.retried
-        hopes: tuple[type[Exception], ...] = (LedgerError, *retried)
         waits = Retrying(
             retry=retry_if_exception_type(retried),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -390,9 +389,11 @@ class Book(Reader):
         try:
             try:
                 return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
+            except retried:
+                pass
             except StoreError:
                 raise
-            except hopes:
+            except LedgerError:
                 pass
             result: T = waits(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
         except (KeyTaken, Stale, Transient) as error:
@@ -424,7 +425,7 @@ class Book(Reader):
                 work.preload(*_asked_for(many))
             try:
                 result = decide(work)
-            except BatchRefused:
+            except (BatchRefused, StoreError):
                 raise
             except LedgerError as error:
                 # What was found on the way, such as holds past their deadline, is true all the

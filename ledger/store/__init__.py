@@ -1,6 +1,6 @@
 """Where a book is kept: engines, transactions, statements, migrations."""
 
-from ledger.store.engines import Joined, KeyTaken, Store, Transient, make_engine
+from ledger.store.engines import Joined, KeyTaken, Store, Transient, driver_errors, make_engine
 from ledger.store.session import Changes, Session, Stale
 
 __all__ = [
@@ -11,5 +11,6 @@ __all__ = [
     "Stale",
     "Store",
     "Transient",
+    "driver_errors",
     "make_engine",
 ]

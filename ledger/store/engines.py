@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Lock, RLock
 from typing import Any, ClassVar
 from weakref import WeakSet
@@ -29,7 +29,7 @@ from ledger.errors import (
 from ledger.store import schema
 from ledger.store.session import Session, SqliteSession, Stale
 
-__all__ = ["Joined", "KeyTaken", "Store", "Transient", "make_engine"]
+__all__ = ["Joined", "KeyTaken", "Store", "Transient", "driver_errors", "make_engine"]
 
 BUSY_SECONDS = 30
 """How long a write waits for another process to finish its own on SQLite."""
@@ -39,7 +39,7 @@ class KeyTaken(Exception):
     """A unique key of the database was taken already; nothing was written."""
 
 
-class Transient(Exception):
+class Transient(StoreUnavailable):
     """A serialization failure, a deadlock or a lost connection; the same key may be retried."""
 
 
@@ -118,7 +118,7 @@ class Store:
 
     def _on(self, engine: Engine) -> None:
         self.engine = engine
-        self.name = engine.url.render_as_string(hide_password=True)
+        self.name = schema.shown_url(engine.url)
         self.is_sqlite = engine.dialect.name == "sqlite"
 
     def _open(self) -> None:
@@ -139,31 +139,9 @@ class Store:
             self._kept.clear()
         self.engine.dispose()
 
-    @contextmanager
-    def errors(self) -> Iterator[None]:
+    def errors(self) -> AbstractContextManager[None]:
         """Turn what the drivers raise into errors of the ledger."""
-        try:
-            yield
-        except DBAPIError as error:
-            raise self._typed(error.orig or error) from error
-        except sqlite3.Error as error:
-            raise self._typed(error) from error
-        except Exception as error:
-            if type(error).__module__.startswith("psycopg"):
-                raise self._typed(error) from error
-            raise
-
-    def _typed(self, error: BaseException) -> Exception:
-        told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if self.is_sqlite:
-            return _sqlite_error(error, self.name, told)
-        state = getattr(error, "sqlstate", None)
-        if state == "23505":
-            return KeyTaken(told)
-        kind = type(error).__name__
-        if state in {"40001", "40P01"} or (state or "")[:2] in {"08", "57"} or kind in _LOST:
-            return Transient(f"{self.name}: {told}")
-        return StoreUnavailable(f"{self.name}: {told}")
+        return driver_errors(self.engine)
 
     @contextmanager
     def _connection(self) -> Iterator[Any]:
@@ -306,7 +284,36 @@ class Joined(Store):
         return connection
 
 
+@contextmanager
+def driver_errors(engine: Engine) -> Iterator[None]:
+    """Turn what the drivers raise about a database into errors of the ledger."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise _typed(engine, error.orig or error) from error
+    except sqlite3.Error as error:
+        raise _typed(engine, error) from error
+    except Exception as error:
+        if type(error).__module__.startswith("psycopg"):
+            raise _typed(engine, error) from error
+        raise
+
+
 _LOST = {"OperationalError", "InterfaceError", "AdminShutdown", "ConnectionTimeout"}
+
+
+def _typed(engine: Engine, error: BaseException) -> Exception:
+    store = schema.shown_url(engine.url)
+    told = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if engine.dialect.name == "sqlite":
+        return _sqlite_error(error, store, told)
+    state = getattr(error, "sqlstate", None)
+    if state == "23505":
+        return KeyTaken(told)
+    kind = type(error).__name__
+    if state in {"40001", "40P01"} or (state or "")[:2] in {"08", "57"} or kind in _LOST:
+        return Transient(f"{store}: {told}")
+    return StoreUnavailable(f"{store}: {told}")
 
 
 def _sqlite_error(error: BaseException, store: str, told: str) -> Exception:
