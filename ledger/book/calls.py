@@ -86,6 +86,10 @@ def earlier(work: Work, call: Call, was: Callable[[Entry], Content]) -> Entry | 
     Raises:
         KeyReused: its content was another; `was` reads that from its entry.
     """
+    if work.careful:
+        # With the wallet locked first, whoever was faster with this key has been seen.
+        job = call.content.get("job")
+        work.find_wallet(call.content["wallet"]) if job is None else work.find_hold(job)
     first = work.earlier(call.kind, call.key)
     if first is None:
         return None

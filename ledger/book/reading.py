@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from difflib import get_close_matches
 from types import TracebackType
-from typing import Any, NamedTuple, Self, get_args
+from typing import Any, NamedTuple, Self, TypeVar, get_args
 
 from sqlalchemy import Engine
 
@@ -31,12 +31,13 @@ from ledger.records import (
     name,
     us,
 )
-from ledger.store import Session, Store
+from ledger.store import Session, Store, Transient
 from ledger.units import credits_to_e8, parse_moment
 
 __all__ = ["STATES", "Clock", "Reader"]
 
 Clock = Callable[[], datetime]
+T = TypeVar("T")
 
 STATES = ("open", "unknown", "charged", "released")
 """States of a hold that one may ask for; `unknown` is open and past its deadline."""
@@ -204,8 +205,7 @@ class Reader:
             InvalidEntry: what was given.
             UnknownJob: there is no such hold.
         """
-        with self._store.single() as session:
-            return self._known_hold(session, job)
+        return self._look(lambda session: self._known_hold(session, job))
 
     def history(self, job: str) -> list[Entry]:
         """Every entry about a job, in order.
@@ -301,10 +301,18 @@ class Reader:
     def _now_us(self) -> int:
         return us(datetime.now(UTC) if self._clock is None else self._clock())
 
+    def _look(self, read: Callable[[Session], T]) -> T:
+        """One statement without a transaction; again, if the connection turns out to be lost."""
+        try:
+            with self._store.single() as session:
+                return read(session)
+        except Transient:
+            with self._store.reading() as session:
+                return read(session)
+
     def _glance(self, wallet: str) -> Balance | None:
         """The balance from the wallet's row alone; None where lots must be looked at as well."""
-        with self._store.single() as session:
-            record = self._known(session, wallet)
+        record = self._look(lambda session: self._known(session, wallet))
         now_us = self._now_us()
         if record.expires_at_us is not None and record.expires_at_us <= now_us:
             return None

@@ -45,6 +45,8 @@ def reserve(work: Work, item: Reserve) -> Entry:
     job, content = call.key, call.content
     awaited = None
     if work.careful:
+        # With the wallet locked first, whoever was faster with this key has been seen.
+        work.find_wallet(content["wallet"])
         awaited = work.find_hold(job)
         if awaited is not None and awaited.wallet is not None:
             return _reserved_before(work, call, awaited)

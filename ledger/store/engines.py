@@ -57,7 +57,7 @@ def make_engine(url: str) -> Engine:
             return create_engine(parsed, pool_reset_on_return="rollback")
         if parsed.get_backend_name() == "sqlite":
             return _sqlite_engine(parsed)
-    except (ArgumentError, NoSuchModuleError):
+    except (ArgumentError, NoSuchModuleError, ValueError):
         problem = "is not the URL of a database, such as sqlite:///credits.db"
     except ModuleNotFoundError:
         raise MissingExtra("postgres", "keeping a book on PostgreSQL") from None
@@ -144,25 +144,50 @@ class Store:
         return driver_errors(self.engine)
 
     @contextmanager
-    def _connection(self) -> Iterator[Any]:
+    def _connection(self, begin: str | None = None) -> Iterator[Any]:
         """A driver's connection, kept between verbs: a pool's checkout costs as much as a write."""
-        with self._keeping:
-            connection = self._kept.pop() if self._kept else None
-        if connection is None:
-            connection = self._connect()
+        connection = self._begun(begin)
         try:
             yield connection
         except BaseException:
             if self._rolled_back(connection):
                 self._keep(connection)
             else:
-                connection.close()
+                self._lose(connection)
             raise
         self._keep(connection)
+
+    def _begun(self, begin: str | None) -> Any:
+        """A kept connection or a new one, with its transaction begun."""
+        with self._keeping:
+            kept = self._kept.pop() if self._kept else None
+        connection = self._connect() if kept is None else kept
+        if begin is None:
+            return connection
+        try:
+            connection.execute(begin)
+        except BaseException:
+            if self._rolled_back(connection):
+                self._keep(connection)
+                raise
+            self._lose(connection)
+            if kept is None:
+                raise
+            # It was lost while nobody used it; nothing has happened yet, so a new one will do.
+            return self._begun(begin)
+        return connection
 
     def _keep(self, connection: Any) -> None:
         with self._keeping:
             self._kept.append(connection)
+
+    def _lose(self, connection: Any) -> None:
+        """Close a connection that was lost; whatever cut it off has cut the kept ones off, too."""
+        with self._keeping:
+            lost, self._kept = [connection, *self._kept], []
+        for each in lost:
+            with suppress(Exception):
+                each.close()
 
     def _connect(self) -> Any:
         fairy = self.engine.raw_connection()
@@ -194,8 +219,8 @@ class Store:
     def writing(self) -> Iterator[Session]:
         """A transaction that commits at the end, or leaves nothing behind."""
         lock = self._writing if self.is_sqlite else nullcontext()
-        with lock, self.errors(), self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN")
+        begin = "BEGIN IMMEDIATE" if self.is_sqlite else "BEGIN"
+        with lock, self.errors(), self._connection(begin) as connection:
             yield self._session(connection)
             connection.execute("COMMIT")
 
@@ -211,12 +236,9 @@ class Store:
         """A snapshot to read from, which blocks nobody."""
         begin = "BEGIN" if self.is_sqlite else "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
         lock = self._writing if self._is_memory else nullcontext()
-        with lock, self.errors(), self._connection() as connection:
-            connection.execute(begin)
-            try:
-                yield self._session(connection)
-            finally:
-                connection.execute("ROLLBACK")
+        with lock, self.errors(), self._connection(begin) as connection:
+            yield self._session(connection)
+            connection.execute("ROLLBACK")
 
     def _session(self, connection: Any) -> Session:
         if self.is_sqlite:
@@ -254,7 +276,7 @@ class Joined(Store):
     def writing(self) -> Iterator[Session]:
         """A savepoint that is kept at the end, or leaves nothing behind."""
         with self.errors():
-            connection = self._begun()
+            connection = self._driver()
             connection.execute("SAVEPOINT kling_ledger")
             try:
                 yield self._session(connection)
@@ -269,11 +291,11 @@ class Joined(Store):
     def reading(self) -> Iterator[Session]:
         """What the caller's transaction sees."""
         with self.errors():
-            yield self._session(self._begun())
+            yield self._session(self._driver())
 
     single = reading
 
-    def _begun(self) -> Any:
+    def _driver(self) -> Any:
         """The driver's connection, in a transaction that the caller will end."""
         if not self._joined.in_transaction():
             self._joined.begin()
