@@ -1,0 +1,346 @@
+"""Many processes and threads on one book: never over-admitting, never twice, never stuck."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from random import Random
+from threading import Barrier
+from typing import Any
+
+import pytest
+from sqlalchemy import event
+from sqlalchemy.pool import Pool
+from writers import figures, named, noon, row_locked, together, wait_until_blocked
+
+from ledger.book import Book, Charge, Refund, Reserve
+from ledger.errors import (
+    BudgetExceeded,
+    HoldClosed,
+    InsufficientCredits,
+    LedgerError,
+    RefundAboveCharge,
+)
+from ledger.records import Entry
+
+EACH = 1000
+"""Calls of each of the eight processes."""
+
+
+def entries_of(ledger: Book, wallet: str = "studio") -> list[Entry]:
+    """The statement of a book that agrees with itself, numbered without gaps."""
+    assert ledger.verify().findings == ()
+    entries = list(ledger.statement(wallet).entries)
+    assert [entry.seq for entry in entries] == list(range(1, len(entries) + 1))
+    return entries
+
+
+# Reserves
+
+
+def reserve_each(ledger: Book, worker: int) -> tuple[int, int]:
+    """How many reserves of one credit were admitted, and how many deadlocks it took."""
+    deadlocks: list[BaseException] = []
+    _note_deadlocks(deadlocks)
+    admitted = 0
+    for number in range(EACH):
+        labels = {"user": f"user-{worker % 4}", "team": ("ads", "art")[number % 2]}
+        try:
+            ledger.reserve("studio", 1, key=f"{worker}-{number}", labels=labels)
+            admitted += 1
+        except (InsufficientCredits, BudgetExceeded):
+            pass
+    return admitted, len(deadlocks)
+
+
+def _note_deadlocks(deadlocks: list[BaseException]) -> None:
+    """Note what PostgreSQL resolves and the book then does again, unseen by its caller."""
+
+    @event.listens_for(Pool, "connect")
+    def _connected(connection: Any, _: object) -> None:
+        if not hasattr(connection, "info"):
+            return
+        execute = connection.execute
+
+        def executed(*given: Any, **more: Any) -> Any:
+            try:
+                return execute(*given, **more)
+            except Exception as error:
+                if getattr(error, "sqlstate", None) == "40P01":
+                    deadlocks.append(error)
+                raise
+
+        connection.execute = executed
+
+
+def test_eight_processes_admit_exactly_what_the_wallet_has(database_url: str, book: str) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 6_000, key="invoice-1")
+        answers = together(database_url, book, reserve_each)
+        assert sum(admitted for admitted, _ in answers) == 6_000
+        assert sum(deadlocks for _, deadlocks in answers) == 0
+        entries = entries_of(ledger)
+        assert Counter(entry.kind for entry in entries) == {"open": 1, "top_up": 1, "reserve": 6000}
+        assert figures(ledger) == (6_000, 6_000, 0)
+
+
+def test_eight_processes_admit_exactly_what_overlapping_budgets_allow(
+    database_url: str, book: str
+) -> None:
+    # Each of 4 users asks for 2,000 credits and may have 1,200; half of all is for ads, which
+    # may have 1,500. Alone these two would admit at least 4,400: users with 1,200, 1,200, 1,000
+    # and 1,000. All together may have 4,000, so that many are admitted whoever comes first.
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 10_000, key="invoice-1")
+        ledger.set_budget("studio", "each", 1_200, key="b1", match={"user": "*"})
+        ledger.set_budget("studio", "ads", 1_500, key="b2", match={"team": "ads"}, period="day")
+        ledger.set_budget("studio", "all", 4_000, key="b3", period="lifetime")
+        answers = together(database_url, book, reserve_each)
+        assert sum(admitted for admitted, _ in answers) == 4_000
+        assert sum(deadlocks for _, deadlocks in answers) == 0
+        entries = entries_of(ledger)
+        assert ledger.balance("studio").held == 4_000
+        jobs = [ledger.hold(entry.key) for entry in entries if entry.kind == "reserve"]
+    assert len(jobs) == 4_000
+    assert sum('"team":"ads"' in job.labels for job in jobs) <= 1_500
+    assert max(Counter(job.labels.partition('"user":')[2] for job in jobs).values()) <= 1_200
+
+
+def reserve_the_same(ledger: Book, worker: int) -> list[tuple[int, bool]]:
+    """The place of each entry, and whether it was there before."""
+    jobs = [f"job-{number}" for number in range(100)]
+    Random(worker).shuffle(jobs)
+    written = {job: ledger.reserve("studio", 5, key=job, labels={"of": job}) for job in jobs}
+    return [(written[job].seq, written[job].replayed) for job in sorted(jobs)]
+
+
+def test_the_same_reserve_from_eight_processes_is_one_entry_and_seven_replays(
+    database_url: str, book: str
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 500, key="invoice-1")
+        answers = together(database_url, book, reserve_the_same)
+        for same in zip(*answers, strict=True):
+            assert len({seq for seq, _ in same}) == 1
+            assert sorted(replayed for _, replayed in same) == [False] + [True] * 7
+        assert len(entries_of(ledger)) == 102
+        assert ledger.balance("studio").held == 500
+
+
+def test_a_reserve_whose_twin_was_faster_is_not_told_that_there_is_no_room(
+    postgres_url: str, book: str
+) -> None:
+    url = named(postgres_url, book)
+    with Book(url, book=book) as first, Book(url, book=book) as second:
+        second.top_up("studio", 1, key="invoice-1")
+        second.reserve("studio", 1, key="job-1")
+        first.top_up("studio", 1, key="invoice-2")
+        with ThreadPoolExecutor(2) as threads:
+            with row_locked(postgres_url, book):
+                # Both see room for one credit and wait for the wallet, the first one first.
+                faster = threads.submit(first.reserve, "studio", 1, key="twin")
+                wait_until_blocked(postgres_url, book, 1)
+                slower = threads.submit(second.reserve, "studio", 1, key="twin")
+                wait_until_blocked(postgres_url, book, 2)
+            assert not faster.result().replayed
+            assert slower.result() == faster.result()._replace(replayed=True)
+
+
+# Charges and refunds
+
+
+def settle_the_same(ledger: Book, worker: int) -> Counter[str]:
+    """Charge and refund the same jobs under the same keys; how many facts were new."""
+    jobs = [f"job-{number}" for number in range(60)]
+    Random(worker).shuffle(jobs)
+    new: Counter[str] = Counter()
+    for job in jobs:
+        done = [
+            ledger.charge(job, 2, key=f"{job}/1", final=False),
+            ledger.charge(job, 3),
+            ledger.refund(job, 1, key=f"{job}/1"),
+            ledger.refund(job, reason="all the rest"),
+        ]
+        new.update(f"{fact.kind} {fact.key}" for fact in done if not fact.replayed)
+    return new
+
+
+def test_eight_processes_settle_the_same_jobs_and_each_fact_is_once(
+    database_url: str, book: str
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 600, key="invoice-1")
+        ledger.set_budget("studio", "all", 600, key="b1", period="lifetime")
+        ledger.batch([Reserve("studio", 10, f"job-{number}") for number in range(60)])
+        answers = together(database_url, book, settle_the_same)
+        new = sum(answers, Counter())
+        assert set(new.values()) == {1}
+        assert len(new) == 60 * 4
+        # What is open, topped up and limited, 60 reserves, 120 charges, 120 refunds.
+        assert len(entries_of(ledger)) == 3 + 60 + 240
+        assert figures(ledger) == (600, 0, 600)
+        ledger.reserve("studio", 600, key="the budget has all its room again")
+
+
+def settle_each_in_its_own_way(ledger: Book, worker: int) -> Counter[str]:
+    """Charge, release or refund the same jobs under keys of one's own."""
+    told: Counter[str] = Counter()
+    for number in range(40):
+        job = f"job-{number}"
+        key = f"{job}/{worker}"
+        calls: dict[str, Callable[[], object]] = {
+            "release": partial(ledger.release, job, key=key),
+            "charge": partial(ledger.charge, job, 1, key=key),
+            "refund": partial(ledger.refund, job, 8, key=key),
+        }
+        for verb, call in calls.items():
+            try:
+                call()
+                told[verb] += 1
+            except HoldClosed:
+                told["nothing to release"] += 1
+            except RefundAboveCharge:
+                told["nothing to refund"] += 1
+    return told
+
+
+def test_different_keys_race_and_every_limit_of_a_job_holds(database_url: str, book: str) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 400, key="invoice-1")
+        ledger.batch([Reserve("studio", 10, f"job-{number}") for number in range(40)])
+        told = sum(together(database_url, book, settle_each_in_its_own_way), Counter())
+        # A job is released at most once. Each of 8 charges of 1 is a fact, late or not; a refund
+        # of 8 fits once, when all 8 have been charged.
+        assert told["release"] + told["nothing to release"] == 320
+        assert told["release"] <= 40
+        assert (told["charge"], told["refund"], told["nothing to refund"]) == (320, 40, 280)
+        entries_of(ledger)
+        assert figures(ledger) == (400, 0, 400)
+
+
+# Batches
+
+
+JOBS = [(f"job-{number}", ("studio", "annex")[number % 2]) for number in range(240)]
+
+
+def batches_or_single_verbs(ledger: Book, worker: int) -> Counter[tuple[str, str]]:
+    """The same jobs from all: half of the processes in batches, half of them one by one."""
+    jobs = list(JOBS)
+    Random(worker).shuffle(jobs)
+    new: Counter[tuple[str, str]] = Counter()
+    for start in range(0, len(jobs), 20):
+        part = jobs[start : start + 20]
+        outcomes: list[Any] = []
+        if worker % 2:
+            outcomes += ledger.batch([Reserve(wallet, 4, job) for job, wallet in part])
+            outcomes += ledger.batch([Charge(job, 3) for job, _ in part], atomic=True)
+            outcomes += ledger.batch([Refund(job, 1) for job, _ in part])
+        else:
+            for job, wallet in part:
+                outcomes.append(ledger.reserve(wallet, 4, key=job))
+                outcomes.append(ledger.charge(job, 3))
+                outcomes.append(ledger.refund(job, 1))
+        new.update((fact.kind, fact.key) for fact in outcomes if not fact.replayed)
+    return new
+
+
+def test_batches_race_with_single_verbs_and_each_fact_is_once(database_url: str, book: str) -> None:
+    with Book(database_url, book=book) as ledger:
+        for wallet in ("studio", "annex"):
+            ledger.top_up(wallet, 1_000, key=wallet)
+        answers = together(database_url, book, batches_or_single_verbs)
+        new = sum(answers, Counter())
+        assert set(new.values()) == {1}
+        assert len(new) == 240 * 3
+        for wallet in ("studio", "annex"):
+            assert len(entries_of(ledger, wallet)) == 2 + 120 * 3
+            assert figures(ledger, wallet) == (1_000 - 120 * 2, 0, 1_000 - 120 * 2)
+
+
+# Reading meanwhile
+
+
+def reserve_and_settle(ledger: Book, worker: int) -> int:
+    for number in range(150):
+        job = f"{worker}-{number}"
+        ledger.reserve("studio", 2, key=job, labels={"user": str(worker)})
+        ledger.charge(job, 1)
+    return 0
+
+
+def look(ledger: Book, worker: int) -> int:
+    """Look again and again, and find the book whole each time."""
+    if worker:
+        return reserve_and_settle(ledger, worker)
+    looked = 0
+    while ledger.balance("studio").seq < 3 + 3 * 300:
+        assert ledger.verify().findings == ()
+        balance = ledger.balance("studio")
+        last = ledger.statement("studio").entries[balance.seq - 1]
+        assert (balance.posted, balance.held) == (last.posted_after, last.held_after)
+        looked += 1
+    return looked
+
+
+def test_a_reader_finds_the_book_whole_at_any_moment(database_url: str, book: str) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 1_000, key="invoice-1")
+        ledger.set_budget("studio", "each", 1_000, key="b1", match={"user": "*"})
+        looked, *_ = together(database_url, book, look, workers=4)
+        assert looked > 0
+
+
+# Threads
+
+
+def all_at_once(ledger: Book, calls: Sequence[Any]) -> list[Any]:
+    """What threads get that begin at the same moment, errors of the ledger included."""
+    gate = Barrier(len(calls))
+
+    def at_the_gate(call: Any) -> Any:
+        gate.wait(60)
+        try:
+            return call()
+        except LedgerError as refused:
+            return refused
+
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return list(threads.map(at_the_gate, calls))
+
+
+@pytest.mark.parametrize("memory", [False, True], ids=["file or server", "memory"])
+def test_threads_may_share_a_book(database_url: str, book: str, memory: bool) -> None:
+    with Book("sqlite://" if memory else database_url, book=book, clock=noon) as ledger:
+        ledger.top_up("studio", 500, key="invoice-1")
+        ledger.set_budget("studio", "each", 90, key="b1", match={"user": "*"})
+
+        def work(worker: int) -> int:
+            admitted = 0
+            for number in range(100):
+                labels = {"user": str(worker // 2)}
+                try:
+                    ledger.reserve("studio", 1, key=f"{worker}-{number}", labels=labels)
+                    admitted += 1
+                except BudgetExceeded:
+                    assert ledger.balance("studio").held >= 90
+            return admitted
+
+        admitted = all_at_once(ledger, [partial(work, worker) for worker in range(8)])
+        # 8 threads ask for 100 each; two of them share a user, who may have 90.
+        assert sum(admitted) == 4 * 90
+        assert len(entries_of(ledger)) == 3 + 360
+        assert ledger.balance("studio").held == 360
+
+
+def test_threads_that_repeat_one_call_get_one_answer(database_url: str, book: str) -> None:
+    with Book(database_url, book=book, clock=noon) as ledger:
+        ledger.top_up("studio", 100, key="invoice-1")
+        for job in map(str, range(20)):
+            calls = [partial(ledger.reserve, "studio", 1, key=job)] * 8
+            answers = all_at_once(ledger, calls)
+            assert sorted(entry.replayed for entry in answers) == [False] + [True] * 7
+            assert len({entry.hash for entry in answers}) == 1
+        assert len(entries_of(ledger)) == 22
