@@ -3,8 +3,9 @@
 Every key starts with the book, so that the tables shard by book. Entries and budgets are facts
 and only ever appended; wallets, holds, lots and windows are projections that `verify` rebuilds.
 Amounts are BIGINT units of 10^-8 credit; on SQLite the tables are STRICT, so that an amount can
-never turn into a float. Column names and order of facts are those of `ledger.records`: an
-entry's hash covers its columns in this order.
+never turn into a float, and have no row numbers besides their keys: a row is one page to write,
+and nothing can be replaced by its number. Column names and order of facts are those of
+`ledger.records`: an entry's hash covers its columns in this order.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class WalletRow(_Row, table=True):
         _check("credit_limit", "credit_limit_e8 >= 0"),
         _check("seq", "seq >= 1 AND budgets_seq BETWEEN 0 AND seq"),
         _check("hash", "length(hash) = 32"),
-        {"sqlite_strict": True, "postgresql_with": {"fillfactor": 50}},
+        {"sqlite_strict": True, "sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 50}},
     )
     book: str = _text(primary_key=True)
     id: str = _text(primary_key=True)
@@ -156,7 +157,7 @@ class EntryRow(_Row, table=True):
             " WHEN 'lapse' THEN posted_e8 < 0 AND held_e8 = 0"
             " ELSE posted_e8 = 0 AND held_e8 = 0 END",
         ),
-        {"sqlite_strict": True},
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
     )
     book: str = _text(primary_key=True)
     wallet: str = _text(primary_key=True)
@@ -209,7 +210,7 @@ class HoldRow(_Row, table=True):
         ),
         _check("on_deadline", "on_deadline IN ('keep','release')"),
         _check("parked", "parked IN (0, 1)"),
-        {"sqlite_strict": True, "postgresql_with": {"fillfactor": 80}},
+        {"sqlite_strict": True, "sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 80}},
     )
     book: str = _text(primary_key=True)
     job: str = _text(primary_key=True)
@@ -251,7 +252,7 @@ class LotRow(_Row, table=True):
         _check("granted", "granted_e8 > 0 AND used_e8 >= 0 AND lapsed_e8 >= 0"),
         _check("remaining", "used_e8 + lapsed_e8 <= granted_e8"),
         _check("cash", "(cash_e8 IS NULL) = (currency IS NULL) AND coalesce(cash_e8, 0) >= 0"),
-        {"sqlite_strict": True},
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
     )
     book: str = _text(primary_key=True)
     wallet: str = _text(primary_key=True)
@@ -279,7 +280,7 @@ class BudgetRow(_Row, table=True):
         ),
         _check("rolling", "(period = 'rolling') = (rolling_seconds IS NOT NULL)"),
         _check("flags", "hard IN (0, 1) AND removed IN (0, 1)"),
-        {"sqlite_strict": True},
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
     )
     book: str = _text(primary_key=True)
     wallet: str = _text(primary_key=True)
@@ -304,7 +305,7 @@ class WindowRow(_Row, table=True):
         _of_wallet(),
         _check("levels", "held_e8 >= 0 AND used_e8 >= 0 AND peak_e8 >= 0"),
         _check("times", "start_us < end_us"),
-        {"sqlite_strict": True, "postgresql_with": {"fillfactor": 70}},
+        {"sqlite_strict": True, "sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 70}},
     )
     book: str = _text(primary_key=True)
     wallet: str = _text(primary_key=True)
@@ -333,7 +334,7 @@ class InboxRow(_Row, table=True):
         _check("kind", "kind IN ('charge','refund')"),
         _check("applied", "applied IN (0, 1)"),
         _check("digest", "length(digest) = 32"),
-        {"sqlite_strict": True},
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
     )
     book: str = _text(primary_key=True)
     kind: str = _text(primary_key=True)

@@ -25,7 +25,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from ledger.errors import NeedsMigration, NewerStore, NotALedger, StoreError
 from ledger.migrations.versions import v0001_tables
@@ -374,10 +374,8 @@ def test_no_table_with_facts_or_holds_is_truncated(postgres_rows: Rows, table: s
         {"seq": 1, "key": "invoice-2"},
         {"seq": 2, "kind": "charge", "posted_e8": -5},
         {"seq": 3},
-        {"seq": 3, "rowid": 1, "key": "invoice-2"},
-        {"seq": 3, "rowid": 2, "key": "job-2", "kind": "reserve", "posted_e8": 0, "held_e8": 5},
     ],
-    ids=["place", "place of a reserve", "key", "row number", "row number of a reserve"],
+    ids=["place", "place of a reserve", "key"],
 )
 def test_an_entry_is_not_replaced_on_sqlite(
     sqlite_rows: Rows, verb: str, changes: dict[str, Any]
@@ -398,26 +396,20 @@ def test_an_entry_is_not_replaced_by_a_key_that_only_becomes_equal_when_stored(
 
 
 @pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE"])
-@pytest.mark.parametrize("changes", [{"limit_e8": 7}, {"seq": 3, "rowid": 1}], ids=["key", "row"])
-def test_a_budget_is_not_replaced_on_sqlite(
-    sqlite_rows: Rows, verb: str, changes: dict[str, Any]
-) -> None:
+def test_a_budget_is_not_replaced_on_sqlite(sqlite_rows: Rows, verb: str) -> None:
     put_facts(sqlite_rows)
     before = sqlite_rows.all("budgets")
     with pytest.raises(IntegrityError, match="budgets are append-only"):
-        sqlite_rows.add("budgets", verb, **changes)
+        sqlite_rows.add("budgets", verb, limit_e8=7)
     assert sqlite_rows.all("budgets") == before
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
-@pytest.mark.parametrize("name", ["rowid", "oid", "_rowid_", "seq"])
-def test_a_fact_is_not_replaced_by_an_update_on_sqlite(
-    sqlite_rows: Rows, table: str, name: str
-) -> None:
+def test_a_fact_is_not_replaced_by_an_update_on_sqlite(sqlite_rows: Rows, table: str) -> None:
     put_facts(sqlite_rows)
     sqlite_rows.add("budgets", seq=3)
     with pytest.raises(IntegrityError, match="are append-only"):
-        sqlite_rows.run(f"UPDATE OR REPLACE {table} SET {name} = 2 WHERE book = :book")
+        sqlite_rows.run(f"UPDATE OR REPLACE {table} SET seq = 2 WHERE book = :book")
 
 
 @pytest.mark.parametrize("verb", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE"])
@@ -454,7 +446,11 @@ def test_the_guard_of_entries_looks_them_up_and_never_scans(sqlite_rows: Rows) -
     starts = [place for place, step in enumerate(program) if step.p4 == "-- TRIGGER entries_insert"]
     guard = program[starts[0] :]
     read = {names.get(step.p2) for step in guard if step.opcode == "OpenRead"}
-    assert read == {"entries", "entries_book_kind_key", "sqlite_autoindex_entries_1"}
+    # The table is its own primary key; sqlite_master lists that under the name of the constraint.
+    assert {name.replace("sqlite_autoindex_entries_1", "entries") for name in map(str, read)} == {
+        "entries",
+        "entries_book_kind_key",
+    }
     assert not {step.opcode for step in guard} & {"Rewind", "Last"}
 
 
@@ -545,13 +541,17 @@ def test_a_hold_is_never_deleted(rows: Rows, state: dict[str, Any]) -> None:
             rows.run(f"DELETE FROM holds{where}")
 
 
-@pytest.mark.parametrize("name", ["rowid", "oid", "_rowid_", "job"])
-def test_a_hold_takes_no_other_holds_row_on_sqlite(sqlite_rows: Rows, name: str) -> None:
+def test_a_hold_takes_no_other_holds_row_on_sqlite(sqlite_rows: Rows) -> None:
     sqlite_rows.add("holds")
     sqlite_rows.add("holds", job="job-2")
-    other = "'job-2'" if name == "job" else "2"
     with pytest.raises(IntegrityError, match="a hold keeps what it was reserved with"):
-        sqlite_rows.run(f"UPDATE OR REPLACE holds SET {name} = {other} WHERE job = 'job-1'")
+        sqlite_rows.run("UPDATE OR REPLACE holds SET job = 'job-2' WHERE job = 'job-1'")
+
+
+def test_no_table_on_sqlite_has_row_numbers_that_could_be_taken_over(sqlite_rows: Rows) -> None:
+    for table in METADATA.tables:
+        with pytest.raises(OperationalError, match="no such column"):
+            sqlite_rows.run(f"SELECT rowid FROM {table}")
 
 
 # Rules in the rows

@@ -58,6 +58,7 @@ def _wallets() -> None:
         _check("wallets_seq", "seq >= 1 AND budgets_seq BETWEEN 0 AND seq"),
         _check("wallets_hash", "length(hash) = 32"),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 50},
     )
 
@@ -113,6 +114,7 @@ def _entries() -> None:
             " ELSE posted_e8 = 0 AND held_e8 = 0 END",
         ),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
     _partial_index(
         "entries_book_kind_key",
@@ -161,6 +163,7 @@ def _holds() -> None:
         _check("holds_on_deadline", "on_deadline IN ('keep','release')"),
         _check("holds_parked", "parked IN (0, 1)"),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 80},
     )
     _partial_index("holds_open", "holds", ["book", "wallet", "deadline_us"], where="state = 'open'")
@@ -190,6 +193,7 @@ def _lots() -> None:
         _check("lots_remaining", "used_e8 + lapsed_e8 <= granted_e8"),
         _check("lots_cash", "(cash_e8 IS NULL) = (currency IS NULL) AND coalesce(cash_e8, 0) >= 0"),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
     _partial_index(
         "lots_remaining", "lots", ["book", "wallet"], where="used_e8 + lapsed_e8 < granted_e8"
@@ -222,6 +226,7 @@ def _budgets() -> None:
         _check("budgets_rolling", "(period = 'rolling') = (rolling_seconds IS NOT NULL)"),
         _check("budgets_flags", "hard IN (0, 1) AND removed IN (0, 1)"),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
 
 
@@ -242,6 +247,7 @@ def _windows() -> None:
         _check("windows_levels", "held_e8 >= 0 AND used_e8 >= 0 AND peak_e8 >= 0"),
         _check("windows_times", "start_us < end_us"),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
         postgresql_with={"fillfactor": 70},
     )
 
@@ -263,6 +269,7 @@ def _inbox() -> None:
         _check("inbox_applied", "applied IN (0, 1)"),
         _check("inbox_digest", "length(digest) = 32"),
         sqlite_strict=True,
+        sqlite_with_rowid=False,
     )
     _partial_index("inbox_waiting", "inbox", ["book", "job"], where="applied = 0")
 
@@ -323,15 +330,14 @@ _HOLD_COLUMNS = ", ".join((*_HOLD_NEVER_CHANGES, *_HOLD_KEEPS))
 _HOLD_KEPT = "a hold keeps what it was reserved with"
 
 # The insert guard runs with every entry. INSERT OR REPLACE removes rows without any delete
-# trigger, whichever unique key they collide on: the place in the wallet, the caller's key (the
-# partial index answers that, so its condition is repeated), or SQLite's own row number, which is
-# -1 here unless the statement names it. ORDER BY … LIMIT 1 is one step into the primary key.
+# trigger, whichever unique key they collide on: the place in the wallet, or the caller's key (the
+# partial index answers that, so its condition is repeated). ORDER BY … LIMIT 1 is one step into the
+# primary key.
 _SQLITE = (
     """
     CREATE TRIGGER entries_insert BEFORE INSERT ON entries
     WHEN NEW.seq <> 1 + coalesce((SELECT seq FROM entries
             WHERE book = NEW.book AND wallet = NEW.wallet ORDER BY seq DESC LIMIT 1), 0)
-      OR (NEW.rowid <> -1 AND EXISTS (SELECT 1 FROM entries WHERE rowid = NEW.rowid))
       OR (NEW.kind <> 'reserve' AND EXISTS (SELECT 1 FROM entries
             WHERE book = NEW.book AND kind = NEW.kind AND key = NEW.key AND kind <> 'reserve'))
     BEGIN
@@ -354,7 +360,6 @@ _SQLITE = (
     WHEN EXISTS (
             SELECT 1 FROM budgets WHERE book = NEW.book AND wallet = NEW.wallet
               AND name = NEW.name AND seq = NEW.seq)
-      OR (NEW.rowid <> -1 AND EXISTS (SELECT 1 FROM budgets WHERE rowid = NEW.rowid))
     BEGIN SELECT RAISE(ABORT, 'budgets are append-only'); END
     """,
     """
@@ -365,10 +370,9 @@ _SQLITE = (
     CREATE TRIGGER budgets_delete BEFORE DELETE ON budgets
     BEGIN SELECT RAISE(ABORT, 'budgets are append-only'); END
     """,
-    # UPDATE OR REPLACE could take over another hold's row number, under any of its names.
     f"""
-    CREATE TRIGGER holds_update BEFORE UPDATE OF {_HOLD_COLUMNS}, rowid, oid, _rowid_ ON holds
-    WHEN NEW.rowid <> OLD.rowid OR {_hold_changed("IS NOT")}
+    CREATE TRIGGER holds_update BEFORE UPDATE OF {_HOLD_COLUMNS} ON holds
+    WHEN {_hold_changed("IS NOT")}
     BEGIN SELECT RAISE(ABORT, '{_HOLD_KEPT}'); END
     """,
     """
