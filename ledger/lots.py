@@ -11,7 +11,16 @@ from collections.abc import Iterable, Mapping, MutableMapping
 
 from ledger.records import Lot
 
-__all__ = ["NEVER_US", "Taken", "give_back", "lapsable_e8", "order", "take", "taken_text"]
+__all__ = [
+    "NEVER_US",
+    "Taken",
+    "give_back",
+    "lapsable_e8",
+    "order",
+    "take",
+    "taken_of",
+    "taken_text",
+]
 
 NEVER_US = 2**62
 """Expiry of a lot that never lapses, for sorting."""
@@ -31,6 +40,16 @@ def taken_text(taken: Mapping[str, int]) -> str | None:
     """
     parts = ",".join([f'"{lot}":{part}' for lot, part in taken.items()])
     return f"{{{parts}}}" if parts else None
+
+
+def taken_of(text: str) -> Taken:
+    """What `taken_text` wrote; several times as fast as a reader of any JSON.
+
+    >>> taken_of('{"2":20,"1":-5}')
+    {'2': 20, '1': -5}
+    """
+    pairs = [pair.split(":") for pair in text[1:-1].split(",")]
+    return {lot[1:-1]: int(part) for lot, part in pairs}
 
 
 def order(lot: Lot) -> tuple[int, int, int]:

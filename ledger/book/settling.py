@@ -188,7 +188,7 @@ def _refund(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
     lapse_expired(work, wallet)
     # The wallet's debt is paid first; the rest returns to lots.
     to_lots_e8 = max(0, back_e8 - max(0, -wallet.posted_e8))
-    taken: dict[str, int] = json.loads(hold.lots or "{}")
+    taken = lotting.taken_of(hold.lots) if hold.lots else {}
     lots = work.lots(wallet, complete=True)
     back = lotting.give_back(lots, to_lots_e8, taken=taken)
     crossed = move(work, wallet, hold.labels, hold.reserved_at_us, used_e8=-back_e8)
@@ -224,7 +224,7 @@ def _refund(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
 def _sum_of(lots: str | None, parts: Mapping[str, int], sign: int) -> str | None:
     if lots is None and sign > 0:
         return lotting.taken_text(parts)
-    total: dict[str, int] = json.loads(lots or "{}")
+    total = lotting.taken_of(lots) if lots else {}
     for seq, part in parts.items():
         total[seq] = max(0, total.get(seq, 0) + sign * part)
     return lotting.taken_text({seq: part for seq, part in total.items() if part})
