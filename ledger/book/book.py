@@ -377,27 +377,30 @@ class Book(Reader):
         many: Sequence[Item] = (),
         dry_run: bool = False,
     ) -> T:
+        """One unit of work; raises StoreUnavailable where it is not known what became of it."""
+        try:
+            return self._hope_or_look(decide, self._now_us(), many, dry_run=dry_run)
+        except (KeyTaken, Stale, Transient) as error:
+            raise StoreUnavailable(f"{error}; nothing is known to be written: try again") from error
+
+    def _hope_or_look(
+        self, decide: Callable[[Work], T], now_us: int, many: Sequence[Item], *, dry_run: bool
+    ) -> T:
         """Hope first: no key was used before. Where that is wrong, look carefully."""
-        now_us = self._now_us()
         retried = self._store.retried
+        again: tuple[type[Exception], ...] = (*retried, LedgerError)
+        try:
+            return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
+        except again as error:
+            if isinstance(error, StoreError) and not isinstance(error, retried):
+                raise
         waits = Retrying(
             retry=retry_if_exception_type(retried),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random(0, timedelta(milliseconds=50)),
             reraise=True,
         )
-        try:
-            try:
-                return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
-            except retried:
-                pass
-            except StoreError:
-                raise
-            except LedgerError:
-                pass
-            result: T = waits(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
-        except (KeyTaken, Stale, Transient) as error:
-            raise StoreUnavailable(f"{error}; nothing is known to be written: try again") from error
+        result: T = waits(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
         return result
 
     def _run(

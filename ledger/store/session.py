@@ -78,10 +78,14 @@ class Changes(NamedTuple):
     """(kind, key) of messages that wait no more."""
 
     @property
+    def is_rare(self) -> bool:
+        """Whether there is more to it than entries, holds, lots and windows."""
+        return bool(self.adopted_holds or self.budgets or self.parked or self.applied)
+
+    @property
     def is_small(self) -> bool:
         """Whether PostgreSQL can write it with one statement: one known wallet and few rows."""
-        rare = self.adopted_holds or self.rebuilt or self.budgets or self.parked or self.applied
-        if rare or len(self.wallets) != 1 or self.wallets[0][1] is None:
+        if self.is_rare or self.rebuilt or len(self.wallets) != 1 or self.wallets[0][1] is None:
             return False
         holds, lots = len(self.new_holds) + len(self.changed_holds), len(self.new_lots)
         rows = len(self.entries) + holds + lots + len(self.changed_lots) + len(self.windows)
@@ -491,29 +495,30 @@ class SqliteSession(Session):
                 continue
             else:
                 raise Stale
-        many(_INSERT["holds"], changes.new_holds)
-        if changes.adopted_holds:
-            many(_ADOPT_HOLD, [(*hold[2:], book, hold.job) for hold in changes.adopted_holds])
+        if changes.new_holds:
+            many(_INSERT["holds"], changes.new_holds)
         if changes.changed_holds:
-            many(
-                _SQLITE_HOLD,
-                [(*hold_changes(hold), book, hold.job) for hold in changes.changed_holds],
-            )
+            rows = [(*hold_changes(hold), book, hold.job) for hold in changes.changed_holds]
+            many(_SQLITE_HOLD, rows)
         many(_INSERT["entries"], [entry[:20] for entry in changes.entries])
-        for statement, rows in (
-            (_INSERT["lots"], changes.new_lots),
-            (_UPDATE_LOT, [_lot_changes(lot) for lot in changes.changed_lots]),
-            (_DELETE_WINDOWS, [(book, *item) for item in changes.rebuilt]),
-            (
-                _UPSERT_WINDOW,
-                [(book, *key, end, *lv) for key, (end, lv) in changes.windows.items()],
-            ),
-            (_INSERT["budgets"], changes.budgets),
-            (_INSERT["inbox"], changes.parked),
-            (_APPLIED, [(book, *item) for item in changes.applied]),
-        ):
-            if rows:
-                many(statement, rows)
+        if changes.rebuilt:
+            many(_DELETE_WINDOWS, [(book, *item) for item in changes.rebuilt])
+        if changes.windows:
+            levels = [(book, *key, end, *level) for key, (end, level) in changes.windows.items()]
+            many(_UPSERT_WINDOW, levels)
+        if changes.new_lots:
+            many(_INSERT["lots"], changes.new_lots)
+        if changes.changed_lots:
+            many(_UPDATE_LOT, [_lot_changes(lot) for lot in changes.changed_lots])
+        if changes.is_rare:
+            self._write_rare(book, changes)
+
+    def _write_rare(self, book: str, changes: Changes) -> None:
+        many = self._connection.executemany
+        many(_ADOPT_HOLD, [(*hold[2:], book, hold.job) for hold in changes.adopted_holds])
+        many(_INSERT["budgets"], changes.budgets)
+        many(_INSERT["inbox"], changes.parked)
+        many(_APPLIED, [(book, *item) for item in changes.applied])
 
 
 def wallet_changes(record: WalletRecord) -> tuple[Any, ...]:
