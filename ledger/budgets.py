@@ -10,9 +10,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, timedelta
 from decimal import Decimal, InvalidOperation
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from ledger.errors import Blocked, Fault, InvalidBudget, InvalidEntry
 from ledger.records import labels_text, moment, name, us
@@ -103,6 +104,11 @@ class Budget(NamedTuple):
     counts_from_us: int
     """Jobs reserved before this moment are not counted."""
     removed: int
+
+    @property
+    def limit(self) -> Decimal:
+        """Credits it allows."""
+        return e8_to_credits(self.limit_e8)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -339,13 +345,14 @@ def budget(
     try:
         ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
-        faults.append(Fault("timezone", f"{str(timezone)[:40]!r} is not a known time zone"))
+        faults.append(Fault("timezone", _unknown_zone(timezone)))
     try:
         matched = labels_text(match)
     except InvalidEntry as error:
         matched = "{}"
         faults.append(Fault("match", str(error)))
-    percents, wrong = _percents(thresholds)
+    # A soft budget that refuses nothing and reports nothing would be no budget.
+    percents, wrong = _percents(thresholds or (() if hard else (100,)))
     faults += wrong
     if faults:
         raise InvalidBudget(f"budget {title!r}", faults)
@@ -364,6 +371,14 @@ def budget(
         counts_from_us=0,
         removed=0,
     )
+
+
+def _unknown_zone(name_: object) -> str:
+    told = str(name_)[:40]
+    cities = {zone.rpartition("/")[2].casefold(): zone for zone in sorted(available_timezones())}
+    near = get_close_matches(told.rpartition("/")[2].casefold().replace(" ", "_"), cities, n=1)
+    hint = f"; did you mean {cities[near[0]]}?" if near else ""
+    return f"{told!r} is not a known time zone{hint}"
 
 
 def _rolling_faults(period: str, seconds: object) -> list[Fault]:
@@ -387,6 +402,8 @@ def _percents(thresholds: Iterable[int | str | Decimal]) -> tuple[list[str], lis
             percent = None
         if percent is None or not percent.is_finite() or not 0 < percent <= 1000:
             problem = f"{str(given)[:20]!r} is not a percentage from above 0 to 1000"
+            if isinstance(given, float):
+                problem = f"{given} is a float; give a percentage as an int, a str or a Decimal"
             return [], [Fault("thresholds", problem)]
         found[percent] = plain(percent)
     return [found[percent] for percent in sorted(found)], []

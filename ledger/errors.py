@@ -25,6 +25,7 @@
     │   ├── BudgetExceeded     a budget has no room left
     │   └── ChargeAboveHold    a hold that takes no more than it was made for
     ├── Conflict               the book does not fit what was asked    (exit status 7)
+    │   ├── UnknownBook        no book of that name in the database
     │   ├── UnknownWallet      no wallet of that name in the book
     │   ├── UnknownJob         no hold for that job
     │   ├── UnknownBudget      no budget of that name on the wallet
@@ -89,6 +90,7 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "StoreUnavailable",
+    "UnknownBook",
     "UnknownBudget",
     "UnknownChannel",
     "UnknownJob",
@@ -355,9 +357,9 @@ class InsufficientCredits(Refused):
         self.held_e8, self.retryable = first.held_e8, all(item.retryable for item in blocking)
         hint = "; open holds may give back enough" if self.retryable else "; top it up"
         super().__init__(
-            f"wallet {wallet!r} has {show_credits(first.available_e8)} credits available and needs"
-            f" {show_credits(first.needed_e8)} ({show_credits(first.held_e8)} are held){hint}"
-            f"{_also(self.blocking)}"
+            f"wallet {wallet!r} has {show_credits(first.available_e8)} credits available, and"
+            f" {show_credits(first.needed_e8)} are needed ({show_credits(first.held_e8)} are held)"
+            f"{hint}{_also(self.blocking)}"
         )
 
 
@@ -375,8 +377,8 @@ class BudgetExceeded(Refused):
         whose = f" for {first.group}" if first.group else ""
         super().__init__(
             f"budget {first.limit!r} of wallet {wallet!r}{whose} has"
-            f" {show_credits(first.available_e8)} credits left and needs"
-            f" {show_credits(first.needed_e8)}"
+            f" {show_credits(first.available_e8)} credits left, and"
+            f" {show_credits(first.needed_e8)} are needed"
             f" ({show_credits(first.held_e8)} are held); {_waiting(first)}{_also(self.blocking)}"
         )
 
@@ -400,6 +402,17 @@ class Conflict(LedgerError):
 
     code = "conflict"
     exit_status = 7
+
+
+class UnknownBook(Conflict):
+    """The database has no book of that name; `known` lists those it has."""
+
+    code = "unknown_book"
+
+    def __init__(self, book: str, *, known: Sequence[str] = ()) -> None:
+        self.book, self.known = book, tuple(known)
+        listed = ", ".join(map(repr, self.known)) or "none"
+        super().__init__(f"no book {book!r} in this database; it has {listed}")
 
 
 class UnknownWallet(Conflict):
@@ -465,7 +478,7 @@ class HoldClosed(Conflict):
 
     def __init__(self, job: str, *, state: str, problem: str) -> None:
         self.job, self.state = job, state
-        super().__init__(f"job {job!r}: {problem}")
+        super().__init__(f"job {job!r} {problem}")
 
 
 class RefundAboveCharge(Conflict):
@@ -475,10 +488,14 @@ class RefundAboveCharge(Conflict):
 
     def __init__(self, job: str, *, asked_e8: int, refundable_e8: int) -> None:
         self.job, self.asked_e8, self.refundable_e8 = job, asked_e8, refundable_e8
-        super().__init__(
-            f"job {job!r}: a refund of {show_credits(asked_e8)} credits is more than the"
-            f" {show_credits(refundable_e8)} charged and not yet refunded"
-        )
+        if refundable_e8:
+            problem = (
+                f"a refund of {show_credits(asked_e8)} credits is more than the"
+                f" {show_credits(refundable_e8)} charged and not yet refunded"
+            )
+        else:
+            problem = "nothing is charged that was not refunded already"
+        super().__init__(f"job {job!r}: {problem}")
 
 
 class BatchRefused(Conflict):
@@ -555,7 +572,8 @@ class MissingExtra(LedgerError):
 
 def _waiting(blocked: Blocked) -> str:
     if blocked.frees_at is not None:
-        return f"there is room from {blocked.frees_at}"
+        earlier = ", or earlier if open holds give back enough" if blocked.held_e8 else ""
+        return f"there is room from {blocked.frees_at}{earlier}"
     return "open holds may give back enough" if blocked.retryable else "waiting does not help"
 
 

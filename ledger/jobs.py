@@ -14,6 +14,7 @@ from ledger.book.items import Reserve
 from ledger.book.reading import Clock
 from ledger.book.work import Asked
 from ledger.pricebook import PriceBook
+from ledger.pricebook.files import bundled_names
 from ledger.pricing import PriceSource, Quote
 from ledger.pricing.terms import asked_seconds
 from ledger.units import plain
@@ -76,16 +77,24 @@ class Ledger(Book):
         """
         if price is None:
             return super().bill(price, seconds)
-        request = self.prices.job(
+        prices = self._prices_of(price["version"])
+        request = prices.job(
             price["model"],
             quality=price.get("quality"),
             character_orientation=price.get("character_orientation"),
             sound=price.get("sound"),
             seconds=price.get("seconds"),
         )
-        return self.prices.charge(
+        return prices.charge(
             request, seconds=seconds, version=price["version"], channel=price["channel"]
         ).credits_e8
+
+    def _prices_of(self, version: str) -> PriceSource:
+        """What a version is looked up in: the given prices, or the bundled book it names."""
+        book = version.partition("/")[0]
+        if self._prices is None and book in bundled_names():
+            return PriceBook.bundled(book)
+        return self.prices
 
 
 def _kept(quote: Quote) -> dict[str, str]:

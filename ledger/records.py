@@ -225,6 +225,23 @@ class Hold(NamedTuple):
         """From when on its outcome counts as unknown."""
         return moment(self.deadline_us)
 
+    @property
+    def reserved_at(self) -> datetime:
+        """When it was reserved."""
+        return moment(self.reserved_at_us)
+
+    @property
+    def label_values(self) -> dict[str, str]:
+        """`labels`, read."""
+        values: dict[str, str] = json.loads(self.labels)
+        return values
+
+    @property
+    def price(self) -> dict[str, str] | None:
+        """What a charge by length is priced with: model, version, channel, options."""
+        price: dict[str, str] | None = json.loads(self.terms or "{}").get("price")
+        return price
+
 
 class Lot(NamedTuple):
     """Credits that came in together, with what they cost and when they lapse."""
@@ -243,6 +260,26 @@ class Lot(NamedTuple):
     currency: str | None
     expires_at_us: int | None
     granted_at_us: int
+
+    @property
+    def granted(self) -> Decimal:
+        """Credits that came in."""
+        return e8_to_credits(self.granted_e8)
+
+    @property
+    def remaining(self) -> Decimal:
+        """Credits neither used nor lapsed."""
+        return e8_to_credits(self.remaining_e8)
+
+    @property
+    def cash(self) -> Decimal | None:
+        """Money paid for them."""
+        return None if self.cash_e8 is None else e8_to_credits(self.cash_e8)
+
+    @property
+    def expires_at(self) -> datetime | None:
+        """When what is left of them lapses."""
+        return None if self.expires_at_us is None else moment(self.expires_at_us)
 
     @property
     def remaining_e8(self) -> int:
@@ -411,6 +448,8 @@ class Parked(NamedTuple):
     key: str
     job: str
     replayed: bool = False
+    nearest: tuple[str, ...] = ()
+    """Reserved jobs with similar names, in case this one was misspelt."""
 
 
 def entry_hash(previous: bytes, columns: Sequence[Any]) -> bytes:
@@ -441,8 +480,8 @@ def name(text: object, what: str) -> str:
     """A key, name, label or reason as it may stand in the book.
 
     Raises:
-        InvalidEntry: not a text; empty; longer than 255 characters; has a control character or
-            half of a surrogate pair.
+        InvalidEntry: not a text; empty; longer than 255 characters; begins or ends with a space;
+            has a character that cannot be stored, or that cannot be seen.
     """
     if not isinstance(text, str):
         raise InvalidEntry(what, [Fault("", f"must be a text, not {type(text).__name__}")])
@@ -452,10 +491,24 @@ def name(text: object, what: str) -> str:
     # Most names are plain ASCII; the slow look at each character is for the others.
     if not (text.isascii() and text.isprintable()):
         for place, char in enumerate(text):
-            if category(char) in {"Cc", "Cs", "Zl", "Zp"}:
-                problem = f"has a character that cannot be stored at place {place + 1}"
+            if (unfit := _unfit(char)) is not None:
+                problem = f"has a character that {unfit} at place {place + 1}"
                 raise InvalidEntry(what, [Fault("", f"{problem} (U+{ord(char):04X})")])
+    if text[0].isspace() or text[-1].isspace():
+        raise InvalidEntry(what, [Fault("", "must not begin or end with a space")])
     return text
+
+
+_JOINERS = frozenset({"\u200c", "\u200d", *map(chr, range(0xE0020, 0xE0080))})
+"""Characters without a shape that emoji and some scripts are made with."""
+
+
+def _unfit(char: str) -> str | None:
+    kind = category(char)
+    if kind in {"Cc", "Cs", "Zl", "Zp"}:
+        return "cannot be stored"
+    # Two names that look alike hide money; so do letters that run the other way.
+    return "cannot be seen" if kind == "Cf" and char not in _JOINERS else None
 
 
 def labels_text(labels: Mapping[str, str] | None) -> str:

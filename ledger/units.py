@@ -105,9 +105,9 @@ def credits_to_e8(credits: Amount) -> int:
     1089184320
     """
     if isinstance(credits, bool) or not isinstance(credits, (int, str, Decimal)):
+        lost = "; a float has already lost digits" if isinstance(credits, float) else ""
         raise InvalidAmount(
-            f"an amount of credits must be an int, a str or a Decimal, not {_kind(credits)};"
-            " a float has already lost digits"
+            f"an amount of credits must be an int, a str or a Decimal, not {_kind(credits)}{lost}"
         )
     if isinstance(credits, str):
         if not _PLAIN_NUMBER.fullmatch(credits):

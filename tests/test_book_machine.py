@@ -181,10 +181,10 @@ class Model:
 
     def _check_parked(self, kind: str, key: str, given: dict[str, Any], outcome: Any) -> None:
         if (kind, key) not in self.parked:
-            assert outcome[1:] == (kind, key, given["job"], False)
+            assert outcome[1:5] == (kind, key, given["job"], False)
             self.parked[kind, key] = self.now, given
         elif self.parked[kind, key][1] | {"key": None} == given | {"key": None}:
-            assert outcome[1:] == (kind, key, given["job"], True)
+            assert outcome[1:5] == (kind, key, given["job"], True)
         else:
             assert type(outcome) is KeyReused
 

@@ -137,7 +137,7 @@ def test_a_page_of_nonsense_is_not_taken_for_entries(filled_url: str) -> None:
 @pytest.mark.parametrize(
     ("revision", "code", "advice"),
     [
-        ("0000", "needs_migration", "kling-ledger db upgrade --db "),
+        ("0000", "needs_migration", "kling-ledger db upgrade"),
         ("9999", "newer_store", "update it"),
     ],
 )

@@ -45,6 +45,7 @@ from ledger.errors import (
     StoreError,
     StoreLocked,
     StoreUnavailable,
+    UnknownBook,
     UnknownBudget,
     UnknownChannel,
     UnknownJob,
@@ -102,6 +103,7 @@ ONE_OF_EACH: list[LedgerError] = [
     NeedsMigration("is old"),
     NewerStore("is new"),
     VerificationFailed(["entry 3: hash"]),
+    UnknownBook("mian", known=["main"]),
 ]
 
 # Exit statuses as the design documents them.

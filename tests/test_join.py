@@ -146,15 +146,13 @@ def test_a_connection_to_a_database_without_a_book_is_refused(empty_url: str, le
         ledger.join(connection)
 
 
-def test_a_driver_that_cannot_be_joined_is_named(ledger: Book) -> None:
-    class Dialect:
-        driver = "asyncpg"
-
-    class Foreign:
-        dialect = Dialect()
-
-    with pytest.raises(InvalidEntry, match="works with pysqlite and psycopg, not asyncpg"):
-        ledger.join(Foreign())  # type: ignore[arg-type]
+def test_what_cannot_be_joined_is_named(ledger: Book) -> None:
+    with pytest.raises(InvalidEntry, match="must be an SQLAlchemy Connection, not Engine"):
+        ledger.join(ledger.engine)  # type: ignore[arg-type]
+    connection = ledger.engine.connect()
+    connection.close()
+    with pytest.raises(InvalidEntry, match="is closed"):
+        ledger.join(connection)
 
 
 def test_a_lost_connection_is_the_callers_to_begin_again(postgres_url: str, book: str) -> None:
@@ -167,7 +165,6 @@ def test_a_lost_connection_is_the_callers_to_begin_again(postgres_url: str, book
             other.execute(text("SELECT pg_terminate_backend(:backend)"), {"backend": backend})
             with pytest.raises(StoreUnavailable, match="try again"):
                 joined.reserve("studio", 40, key="job-2")
-            connection.invalidate()
         assert ledger.balance("studio").held == 0
 
 

@@ -93,14 +93,16 @@ class Book(Reader):
 
     # Verbs
 
-    def open_wallet(self, wallet: str, *, credit_limit: Amount = 0) -> Entry:
+    def open_wallet(self, wallet: str, *, credit_limit: Amount | None = None) -> Entry:
         """Open a wallet; with a credit limit it may go that far below zero.
+
+        The limit is none if not given, and stays what it is: to lend more, top up and adjust.
 
         Raises:
             InvalidAmount, InvalidEntry: the limit or the name.
             WalletExists: the name is taken with another limit, or differs only in case.
         """
-        limit_e8 = credits_to_e8(credit_limit)
+        limit_e8 = None if credit_limit is None else credits_to_e8(credit_limit)
         return self._do(lambda work: money.open_wallet(work, wallet, limit_e8))
 
     def top_up(
@@ -142,10 +144,13 @@ class Book(Reader):
 
         Args:
             wallet: where the credits come from.
-            amount: credits to set aside.
+            amount: credits to set aside, or a quote, whose maximum is held and whose price
+                version a charge by length is priced with.
             key: the job; a repeated call with the same content gives the first result.
             labels: what budgets select by, such as team, user, model.
-            deadline: from when on the outcome counts as unknown; 24 hours, if None.
+            deadline: from when on the outcome counts as unknown: a moment, or a length from now;
+                24 hours from now, if None. In a repeated call a length is the same content, a
+                moment that is worked out anew is not.
             policy: what a charge above the hold does. `owe` takes it all, below zero if need be;
                 `draw` takes what is available; `cap` takes no more than the hold; `reject` refuses.
             on_deadline: `keep` it held past the deadline, or `release` it.

@@ -152,7 +152,9 @@ def signed(amount: Amount) -> int:
         negative, text = text[0] == "-", text[1:]
     elif negative and isinstance(text, (int, Decimal)):
         text = -text
-    amount_e8 = positive(credits_to_e8(text))
+    amount_e8 = credits_to_e8(text)
+    if not amount_e8:
+        raise InvalidAmount("a correction must not be zero")
     return -amount_e8 if negative else amount_e8
 
 

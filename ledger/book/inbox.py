@@ -33,7 +33,9 @@ def park(work: Work, call: Call, hold: Hold | None) -> Parked:
         work.park(record, known=hold is not None)
     elif first.digest != call.digest:
         raise reused(call, json.loads(first.content), first.happened_at_us)
-    return Parked(work.book, call.kind, call.key, call.content["job"], first is not None)
+    job = call.content["job"]
+    nearest = tuple(work.session.similar_jobs(work.book, job))
+    return Parked(work.book, call.kind, call.key, job, first is not None, nearest)
 
 
 def waits(work: Work, call: Call, hold: Hold) -> bool:

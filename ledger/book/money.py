@@ -29,13 +29,13 @@ __all__ = ["adjust", "available_e8", "lapse", "lapse_expired", "open_wallet", "t
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
 
-def open_wallet(work: Work, wallet: str, credit_limit_e8: int) -> Entry:
+def open_wallet(work: Work, wallet: str, credit_limit_e8: int | None) -> Entry:
     """Open a wallet; opening it again on the same terms is a replay."""
     name(wallet, "the wallet")
     found = work.find_wallet(wallet)
     if found is None:
-        return _opened(work, wallet, credit_limit_e8)[1]
-    if found.credit_limit_e8 != credit_limit_e8:
+        return _opened(work, wallet, credit_limit_e8 or 0)[1]
+    if credit_limit_e8 is not None and found.credit_limit_e8 != credit_limit_e8:
         raise WalletExists(
             wallet,
             existing=wallet,
@@ -46,7 +46,7 @@ def open_wallet(work: Work, wallet: str, credit_limit_e8: int) -> Entry:
 
 
 def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entry]:
-    folded = unicodedata.normalize("NFKC", wallet).casefold()
+    folded = _folded(wallet)
     similar = work.session.wallet_by_folded(work.book, folded)
     if similar is not None:
         problem = f"differs only in how it is written from {similar!r}; use that name"
@@ -62,6 +62,16 @@ def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entr
     return opened, work.write(opened, "open", wallet, digest, contra="memo", facts=facts)
 
 
+def _folded(wallet: str) -> str:
+    """A name without what the eye does not tell apart: case, forms of letters, joiners."""
+    seen = (char for char in unicodedata.normalize("NFKC", wallet) if not _is_format(char))
+    return "".join(seen).casefold()
+
+
+def _is_format(char: str) -> bool:
+    return unicodedata.category(char) == "Cf"
+
+
 def top_up(work: Work, item: TopUp) -> Entry:
     """Bring credits in, as a lot; the first top-up opens the wallet."""
     call = _top_up_call(work, item)
@@ -69,7 +79,7 @@ def top_up(work: Work, item: TopUp) -> Entry:
         return first
     content = call.content
     if content["expires"] is not None and us(parse_moment(content["expires"])) <= call.at_us:
-        raise InvalidEntry("top_up", [Fault("expires", "lies before the top-up")])
+        raise InvalidEntry("the top-up", [Fault("expires", "lies before the top-up")])
     wallet = work.find_wallet(content["wallet"])
     if wallet is None:
         wallet, _ = _opened(work, content["wallet"], 0)
@@ -87,7 +97,7 @@ def _top_up_call(work: Work, item: TopUp) -> Call:
     cash_e8 = None if item.cash is None else credits_to_e8(item.cash)
     expires = None if item.expires is None else iso(parse_moment(item.expires))
     if faults := _top_up_faults(item):
-        raise InvalidEntry("top_up", faults)
+        raise InvalidEntry("the top-up", faults)
     content = {
         "wallet": wallet,
         "amount_e8": amount_e8,
@@ -106,7 +116,7 @@ def _topped_up(entry: Entry) -> Content:
 def _top_up_faults(item: TopUp) -> list[Fault]:
     faults = []
     if (item.cash is None) != (item.currency is None):
-        faults.append(Fault("cash", "and currency belong together: give both or neither"))
+        faults.append(Fault("cash", "needs its currency, and a currency its cash"))
     if item.currency is not None and not (
         isinstance(item.currency, str) and _CURRENCY.fullmatch(item.currency)
     ):

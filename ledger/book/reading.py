@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, get_args
 
@@ -24,6 +23,7 @@ from ledger.records import (
     Entry,
     Hold,
     InboxRecord,
+    Lot,
     Statement,
     StatementLine,
     TrialLine,
@@ -76,7 +76,23 @@ class Reader:
         """The database, for a service's own rows beside the book; see `join`."""
         return self._store.engine
 
+    def books(self) -> list[str]:
+        """The books of this database that have a wallet or a message, by name."""
+        with self._store.reading() as session:
+            return session.book_names()
+
     # Wallets
+
+    def lots(self, wallet: str) -> list[Lot]:
+        """Everything that came into a wallet, oldest first: what it cost, what is left of it.
+
+        Raises:
+            InvalidEntry: what was given.
+            UnknownWallet: there is no such wallet.
+        """
+        with self._store.reading() as session:
+            self._known(session, wallet)
+            return session.lots(self.book, wallet, complete=True)
 
     def wallets(self) -> list[Balance]:
         """What every wallet of the book holds now, by name."""
@@ -322,7 +338,7 @@ class Reader:
         """The wallet's row; raises UnknownWallet with the nearest names."""
         found = session.wallet(self.book, name(wallet, "the wallet"), lock=False)
         if found is None:
-            nearest = get_close_matches(wallet, session.wallet_names(self.book), n=3)
+            nearest = session.similar_wallets(self.book, wallet)
             raise UnknownWallet(wallet, book=self.book, nearest=nearest)
         return found
 

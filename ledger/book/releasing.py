@@ -43,7 +43,7 @@ def expire(work: Work, job: str, key: str | None) -> Entry:
     if hold.state != "open":
         raise HoldClosed(job, state=hold.state, problem=f"is {hold.state} already")
     if work.now_us < hold.deadline_us:
-        problem = f"its deadline, {iso(hold.deadline)}, has not passed; release it instead"
+        problem = f"has until {iso(hold.deadline)}; release it instead"
         raise HoldClosed(job, state=hold.state, problem=problem)
     return _release(work, wallet, hold, call)
 

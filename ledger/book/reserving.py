@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from ledger.book.calls import (
     Call,
@@ -119,12 +120,19 @@ def _reserved_before(work: Work, call: Call, hold: Hold) -> Entry:
 def _told_terms(content: Content) -> Content:
     """The parts of what is kept as one text, so that the one that differs can be named."""
     terms = json.loads(content["terms"] or "{}")
-    price = terms.get("price")
-    parts = {
-        "deadline": terms.get("deadline", "the default"),
-        "price": None if price is None else json.dumps(price, sort_keys=True),
-    }
+    price = {f"price {field}": value for field, value in terms.get("price", {}).items()}
+    # The digest of the quote differs as well where only the rest of the request does.
+    price["quote"] = price.pop("price digest", None)
+    parts = {"deadline": _told_deadline(terms.get("deadline")), **price}
     return {field: item for field, item in content.items() if field != "terms"} | parts
+
+
+def _told_deadline(rule: str | None) -> str:
+    if rule is None:
+        return "the default"
+    if rule.startswith("+"):
+        return f"{timedelta(microseconds=int(rule))} from then"
+    return iso(moment(int(rule)))
 
 
 def _facts(deadline_us: int, crossed: Sequence[object]) -> str | None:
@@ -172,7 +180,6 @@ def extend(work: Work, item: Extend) -> Entry:
         _grow(work, wallet, hold, amount_e8)
     lapse_expired(work, wallet)
     crossed = move(work, wallet, hold.labels, hold.reserved_at_us, held_e8=amount_e8)
-    rule = call.content["deadline"]
     entry = work.write(
         wallet,
         "extend",
@@ -181,7 +188,9 @@ def extend(work: Work, item: Extend) -> Entry:
         contra="holds",
         job=job,
         held_e8=amount_e8,
-        facts=text_of({"rule": rule, "deadline_us": deadline_us, "crossed": crossed}),
+        facts=text_of(
+            {"deadline_us": deadline_us, "asked": call.content["deadline"], "crossed": crossed}
+        ),
         at_us=call.at_us,
     )
     work.put_hold(
@@ -206,7 +215,8 @@ def _extend_call(work: Work, item: Extend) -> tuple[Call, int | None]:
     deadline_us, rule = None, None
     if item.deadline is not None:
         deadline_us, rule = deadline_of(item.deadline, work.now_us)
-    content = {"job": job, "amount_e8": amount_e8, "deadline": rule}
+    told = None if rule is None else _told_deadline(rule)
+    content = {"job": job, "amount_e8": amount_e8, "deadline": told}
     return made(work, "extend", item.key, content, item.at), deadline_us
 
 
@@ -214,7 +224,7 @@ def _extended(entry: Entry) -> Content:
     return {
         "job": entry.job,
         "amount_e8": entry.held_e8 or None,
-        "deadline": entry.details.get("rule"),
+        "deadline": entry.details.get("asked"),
     }
 
 

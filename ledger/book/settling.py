@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from typing import Any
 
 from ledger import lots as lotting
 from ledger.book import inbox
@@ -17,7 +15,7 @@ from ledger.errors import ChargeAboveHold, Fault, InvalidEntry, LedgerError, Ref
 from ledger.records import Entry, Hold, InboxRecord, Parked, name
 from ledger.units import credits_to_e8, parse_seconds, plain
 
-__all__ = ["apply_waiting", "charge", "price_of", "refund"]
+__all__ = ["apply_waiting", "charge", "refund"]
 
 
 def charge(work: Work, item: Charge) -> Entry | Parked:
@@ -31,6 +29,9 @@ def charge(work: Work, item: Charge) -> Entry | Parked:
             # Whether the key was used for another job is not known yet.
             work.careful = True
             return charge(work, item)
+        if item.amount is None and item.seconds is None:
+            problem = f"needs the credits or the seconds: nobody has reserved {item.job!r}"
+            raise InvalidEntry("charge", [Fault("", problem)])
         return inbox.park(work, call, hold)
     wallet = work.wallet(hold.wallet)
     waited = inbox.waits(work, call, hold)
@@ -71,7 +72,7 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
     amount_e8, seconds, final = (call.content[field] for field in ("amount_e8", "seconds", "final"))
     priced = amount_e8 is None
     if priced:
-        amount_e8 = positive(work.pricing.bill(price_of(hold.terms), seconds))
+        amount_e8 = positive(work.pricing.bill(hold.price, seconds))
     taken_e8, over_e8 = _taken(work, wallet, hold, amount_e8)
     fits(wallet.posted_e8 - taken_e8)
     fits(hold.charged_e8 + taken_e8)
@@ -228,12 +229,6 @@ def _sum_of(lots: str | None, parts: Mapping[str, int], sign: int) -> str | None
     for seq, part in parts.items():
         total[seq] = max(0, total.get(seq, 0) + sign * part)
     return lotting.taken_text({seq: part for seq, part in total.items() if part})
-
-
-def price_of(terms: str | None) -> Mapping[str, Any] | None:
-    """What a hold was quoted with, if it was made from a quote."""
-    price: Mapping[str, Any] | None = json.loads(terms or "{}").get("price")
-    return price
 
 
 # Messages that waited

@@ -7,7 +7,6 @@ stands here, and only after every check has passed.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from difflib import get_close_matches
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -214,8 +213,7 @@ class Work:
         """The wallet; raises UnknownWallet with the nearest names."""
         found = self.find_wallet(wallet)
         if found is None:
-            known = self.session.wallet_names(self.book)
-            nearest = get_close_matches(wallet, known, n=3)
+            nearest = self.session.similar_wallets(self.book, wallet)
             raise UnknownWallet(wallet, book=self.book, nearest=nearest)
         return found
 

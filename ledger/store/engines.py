@@ -10,10 +10,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from threading import Lock, RLock
+from time import monotonic
 from typing import Any, ClassVar
 from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
 
@@ -34,6 +35,9 @@ __all__ = ["Joined", "KeyTaken", "Store", "Transient", "driver_errors", "make_en
 BUSY_SECONDS = 30
 """How long a write waits for another process to finish its own on SQLite."""
 
+_PATIENCE_MS = 1000
+"""How long SQLite waits at a time: an interrupt is heard only in between."""
+
 
 class KeyTaken(Exception):
     """A unique key of the database was taken already; nothing was written."""
@@ -52,18 +56,35 @@ def make_engine(url: str) -> Engine:
     """
     try:
         parsed = make_url(url)
-        if parsed.get_backend_name() == "postgresql":
+        problem = _unfit(parsed)
+        if problem is None and parsed.get_backend_name() == "sqlite":
+            return _sqlite_engine(parsed)
+        if problem is None:
             parsed = parsed.set(drivername="postgresql+psycopg")
             return create_engine(parsed, pool_reset_on_return="rollback")
-        if parsed.get_backend_name() == "sqlite":
-            return _sqlite_engine(parsed)
     except (ArgumentError, NoSuchModuleError, ValueError):
         problem = "is not the URL of a database, such as sqlite:///credits.db"
     except ModuleNotFoundError:
         raise MissingExtra("postgres", "keeping a book on PostgreSQL") from None
-    else:
-        problem = f"{parsed.get_backend_name()} is not supported; use sqlite or postgresql"
     raise InvalidEntry("the database", [Fault("", problem)])
+
+
+_DRIVERS = {"sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg"}
+
+
+def _unfit(url: URL) -> str | None:
+    """What is wrong with a URL that reads well."""
+    if url.drivername not in _DRIVERS:
+        return f"{url.drivername} is not supported; use sqlite or postgresql"
+    if url.get_backend_name() != "sqlite":
+        return None
+    if url.host:
+        return f"needs three slashes; did you mean sqlite:///{url.host}?"
+    if url.query:
+        return f"an SQLite file takes no options such as {next(iter(url.query))}"
+    if "\0" in (url.database or ""):
+        return "the name of a file has no NUL"
+    return None
 
 
 def _sqlite_engine(url: Any) -> Engine:
@@ -165,7 +186,7 @@ class Store:
         if begin is None:
             return connection
         try:
-            connection.execute(begin)
+            self._begin(connection, begin)
         except BaseException:
             if self._rolled_back(connection):
                 self._keep(connection)
@@ -176,6 +197,18 @@ class Store:
             # It was lost while nobody used it; nothing has happened yet, so a new one will do.
             return self._begun(begin)
         return connection
+
+    def _begin(self, connection: Any, begin: str) -> None:
+        """Begin a transaction; on SQLite wait for whoever is writing."""
+        until = monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                connection.execute(begin)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorname != "SQLITE_BUSY" or monotonic() > until:
+                    raise
+            else:
+                return
 
     def _keep(self, connection: Any) -> None:
         with self._keeping:
@@ -194,6 +227,8 @@ class Store:
         connection = fairy.driver_connection
         if not self._is_memory:
             fairy.detach()
+        if self.is_sqlite:
+            connection.execute(f"PRAGMA busy_timeout = {_PATIENCE_MS}")  # type: ignore[union-attr]
         if not self.is_sqlite:
             from psycopg.types.numeric import Int8Dumper  # noqa: PLC0415  only with PostgreSQL
 
@@ -258,9 +293,15 @@ class Joined(Store):
     _checked: ClassVar[WeakSet[Engine]] = WeakSet()
     """Databases whose tables were found in order."""
 
-    def __init__(self, connection: Connection) -> None:
-        if connection.dialect.driver not in {"pysqlite", "psycopg"}:
+    def __init__(self, connection: Any) -> None:
+        problem = None
+        if not isinstance(connection, Connection):
+            problem = f"must be an SQLAlchemy Connection, not {type(connection).__name__}"
+        elif connection.closed:
+            problem = "is closed"
+        elif connection.dialect.driver not in {"pysqlite", "psycopg"}:
             problem = f"works with pysqlite and psycopg, not {connection.dialect.driver}"
+        if problem is not None:
             raise InvalidEntry("a joined connection", [Fault("", problem)])
         self._on(connection.engine)
         self._joined = connection
@@ -271,6 +312,18 @@ class Joined(Store):
 
     def close(self) -> None:
         """Leave the connection to its owner."""
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """Turn what the drivers raise into errors of the ledger."""
+        try:
+            with driver_errors(self.engine):
+                yield
+        except Transient:
+            # Without this, the caller's own rollback fails on it and hides what happened.
+            if self._joined.connection.driver_connection.closed:
+                self._joined.invalidate()
+            raise
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
@@ -346,6 +399,10 @@ def _sqlite_error(error: BaseException, store: str, told: str) -> Exception:
         code == "SQLITE_CONSTRAINT_TRIGGER"
     ):
         return KeyTaken(told)
+    if code.startswith("SQLITE_READONLY") or code == "SQLITE_CANTOPEN":
+        # A reader, too: SQLite keeps who reads what in a file beside the database.
+        hint = "the file and its folder must be there, and SQLite must be allowed to write to both"
+        return StoreUnavailable(f"{store}: {told}; {hint}")
     if code == "SQLITE_NOTADB":
         return NotALedger(f"{store}: the file is not a database")
     if isinstance(error, sqlite3.OperationalError):

@@ -112,8 +112,10 @@ def require(connection: Connection) -> None:
         problem = f"is at revision {found.revision} and this kling-ledger needs {HEAD}; migrate it"
     else:
         problem = "has no ledger yet; make one"
-    command = f"kling-ledger db upgrade --db {shlex.quote(shown_url(url))}"
-    raise NeedsMigration(f"{shown_url(url)} {problem} with: {command}")
+    shown = shown_url(url)
+    # A command that is to be copied must not have stars for a password.
+    given = f" --db {shlex.quote(shown)}" if "***" not in shown else ", with the same database"
+    raise NeedsMigration(f"{shown} {problem} with: kling-ledger db upgrade{given}")
 
 
 def upgrade(engine: Engine) -> Found:
@@ -177,8 +179,9 @@ def shown_url(url: URL) -> str:
 
     >>> from sqlalchemy import make_url
     >>> shown_url(make_url("postgresql+psycopg://li:secret@db/credits"))
-    'postgresql+psycopg://li:***@db/credits'
+    'postgresql://li:***@db/credits'
     """
+    url = url.set(drivername=url.get_backend_name())
     secret = {key: "***" for key in url.query if "password" in key.lower()}
     # The stars are ours, not a password that needs escaping.
     return url.update_query_dict(secret).render_as_string(hide_password=True).replace("%2A", "*")

@@ -140,6 +140,11 @@ class Session(ABC):
         found = self.rows(statement, parameters)
         return found[0] if found else None
 
+    def book_names(self) -> list[str]:
+        """Every book that has a wallet or a message."""
+        found = self.rows("SELECT book FROM wallets UNION SELECT book FROM inbox ORDER BY book")
+        return [row[0] for row in found]
+
     def has_rows(self, table: str, book: str) -> bool:
         """Whether a table has anything of a book."""
         return self.row(f"SELECT 1 FROM {table} WHERE book = ? LIMIT 1", (book,)) is not None
@@ -160,6 +165,11 @@ class Session(ABC):
         """The names of wallets, to suggest one."""
         found = self.rows("SELECT id FROM wallets WHERE book = ? ORDER BY id LIMIT 10000", (book,))
         return [row[0] for row in found]
+
+    def similar_wallets(self, book: str, wallet: str) -> list[str]:
+        """Wallets whose names look like one, however they are written."""
+        names = {name.casefold(): name for name in self.wallet_names(book)}
+        return [names[near] for near in get_close_matches(wallet.casefold(), names, n=3)]
 
     def wallet_records(self, book: str) -> list[WalletRecord]:
         """All wallets of a book, by name."""
