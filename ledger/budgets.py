@@ -22,6 +22,7 @@ from ledger.units import divide, e8_to_credits, iso, plain
 __all__ = [
     "EACH",
     "FOREVER_US",
+    "STEPS",
     "Budget",
     "BudgetStatus",
     "Level",
@@ -30,6 +31,7 @@ __all__ = [
     "budget",
     "counting",
     "counts_from",
+    "fullest",
     "rebuilt",
     "rolling_frees_at",
     "statuses",
@@ -342,6 +344,8 @@ def budget(
     if limit_e8 < 0:
         faults.append(Fault("limit", "must not be negative"))
     faults += _rolling_faults(period, rolling_seconds)
+    if hard not in (True, False):
+        faults.append(Fault("hard", f"must be true or false, not {str(hard)[:20]!r}"))
     try:
         ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
@@ -351,6 +355,9 @@ def budget(
     except InvalidEntry as error:
         matched = "{}"
         faults.append(Fault("match", str(error)))
+    if isinstance(thresholds, str) or not isinstance(thresholds, Iterable):
+        faults.append(Fault("thresholds", "must be a list of percentages"))
+        thresholds = ()
     # A soft budget that refuses nothing and reports nothing would be no budget.
     percents, wrong = _percents(thresholds or (() if hard else (100,)))
     faults += wrong
@@ -366,7 +373,7 @@ def budget(
         period=period,
         rolling_seconds=rolling_seconds,
         timezone=timezone,
-        hard=int(hard),
+        hard=int(hard is True),
         thresholds=json.dumps(percents, separators=(",", ":")),
         counts_from_us=0,
         removed=0,
@@ -407,6 +414,26 @@ def _percents(thresholds: Iterable[int | str | Decimal]) -> tuple[list[str], lis
             return [], [Fault("thresholds", problem)]
         found[percent] = plain(percent)
     return [found[percent] for percent in sorted(found)], []
+
+
+def fullest(budget_: Budget, steps: Mapping[int, Level], at_us: int) -> Level:
+    """The fullest of the rolling windows that a moment is in, with the highest peak.
+
+    A window ends at the moment itself, or at a later step: another machine's clock may be ahead,
+    and what is told afterwards must not fill a window twice.
+    """
+    ends = [at_us, *(start for start in steps if at_us < start <= at_us + budget_.span_us)]
+    found = Level(0, 0, 0)
+    for end_us in ends:
+        levels = [level for start, level in steps.items() if budget_.counted(start, end_us)]
+        level = Level(
+            sum(item.held_e8 for item in levels),
+            sum(item.used_e8 for item in levels),
+            max((item.peak_e8 for item in levels), default=0),
+        )
+        if level.total_e8 >= found.total_e8:
+            found = level
+    return found
 
 
 def rolling_frees_at(

@@ -17,6 +17,7 @@ __all__ = [
     "give_back",
     "lapsable_e8",
     "order",
+    "summed",
     "take",
     "taken_of",
     "taken_text",
@@ -50,6 +51,20 @@ def taken_of(text: str) -> Taken:
     """
     pairs = [pair.split(":") for pair in text[1:-1].split(",")]
     return {lot[1:-1]: int(part) for lot, part in pairs}
+
+
+def summed(text: str | None, parts: Mapping[str, int], sign: int) -> str | None:
+    """What a job has taken from each lot after a charge (sign 1) or a refund (sign -1).
+
+    >>> summed('{"1":20}', {"1": 5, "2": 7}, -1)
+    '{"1":15}'
+    """
+    if text is None and sign > 0:
+        return taken_text(parts)
+    total = taken_of(text) if text else {}
+    for seq, part in parts.items():
+        total[seq] = max(0, total.get(seq, 0) + sign * part)
+    return taken_text({seq: part for seq, part in total.items() if part})
 
 
 def order(lot: Lot) -> tuple[int, int, int]:

@@ -15,7 +15,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple
 from unicodedata import category
 
-from ledger.errors import Fault, InvalidEntry
+from ledger.errors import Fault, InvalidEntry, InvalidMoment
 from ledger.units import e8_to_credits
 
 __all__ = [
@@ -122,7 +122,8 @@ class Entry(NamedTuple):
     @property
     def amount(self) -> Decimal:
         """The credits this entry is about: charged, refunded, topped up, set aside, given back."""
-        return e8_to_credits(abs(self.posted_e8 or self.held_e8))
+        sets_aside = self.kind in {"reserve", "extend", "release"}
+        return e8_to_credits(abs(self.held_e8 if sets_aside else self.posted_e8))
 
     @property
     def posted_after(self) -> Decimal:
@@ -538,9 +539,14 @@ def _labels_text(items: tuple[tuple[str, str], ...]) -> str:
 def us(when: datetime) -> int:
     """A moment as whole microseconds since 1970 in UTC.
 
+    Raises:
+        InvalidMoment: it has no time zone, as a careless clock gives it.
+
     >>> us(datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC))
     1000000
     """
+    if when.tzinfo is None:
+        raise InvalidMoment(f"{when} has no time zone; a clock must give one, such as UTC")
     return (when - _EPOCH) // _MICROSECOND
 
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
 from ledger import CustomElement, Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve
@@ -20,9 +20,11 @@ from ledger.errors import (
     InsufficientCredits,
     InvalidAmount,
     InvalidEntry,
+    InvalidMoment,
     KeyReused,
     LedgerError,
     RefundAboveCharge,
+    StoreLocked,
     UnknownJob,
     UnknownWallet,
     WalletExists,
@@ -507,6 +509,180 @@ def test_the_largest_balance_fits_and_no_more(ledger: Book) -> None:
     assert ledger.balance("rich").posted == most
 
 
+def test_a_rolling_budget_counts_what_a_faster_clock_has_taken(
+    database_url: str, book: str
+) -> None:
+    def opened(seconds: int) -> Book:
+        return Book(database_url, book=book, clock=lambda: NOON + timedelta(seconds=seconds))
+
+    with opened(2) as ahead, opened(0) as behind:
+        ahead.top_up("studio", 1_000, key="t")
+        ahead.set_budget("studio", "r", 100, key="b", period="rolling", rolling_seconds=60)
+        ahead.reserve("studio", 60, key="a")
+        with pytest.raises(BudgetExceeded):
+            behind.reserve("studio", 41, key="b")
+        behind.reserve("studio", 40, key="b")
+        with pytest.raises(BudgetExceeded):
+            ahead.reserve("studio", 1, key="c", at=NOON - timedelta(seconds=30))
+        assert ahead.verify().findings == ()
+
+
+def test_a_rolling_budget_forgets_the_steps_that_have_passed(ledger: Book, clock: Clock) -> None:
+    ledger.set_budget("studio", "r", 10, key="b", period="rolling", rolling_seconds=60)
+    for number in range(400):
+        ledger.reserve("studio", "0.1", key=f"{number}")
+        clock.forward(seconds=1)
+    # 61 steps of a second count, 6.1 credits; what is kept of them is a few times as many.
+    assert ledger.budget_status("studio")[0].held == Decimal(6)
+    assert len(ledger._warm._wallets["studio"].series["r", "[]"]) < 300
+
+
+def test_a_refund_that_pays_a_debt_leaves_the_lots_right(ledger: Book) -> None:
+    ledger.reserve("studio", 50, key="a")
+    ledger.reserve("studio", 50, key="b")
+    ledger.charge("a", 50)
+    ledger.charge("b", 100)
+    assert figures(ledger) == (-50, 0, -50)
+    ledger.refund("a")
+    assert figures(ledger) == (0, 0, 0)
+    assert ledger.verify().findings == ()
+    ledger.top_up("studio", 30, key="t")
+    ledger.refund("b", 20)
+    assert figures(ledger) == (50, 0, 50)
+
+
+def test_a_draw_takes_all_that_its_hold_has_set_aside(ledger: Book) -> None:
+    ledger.top_up("studio", 100, key="t")
+    ledger.reserve("studio", 100, key="j", policy="draw")
+    ledger.charge("j", 150, final=False, key="c1")
+    ledger.extend("j", key="x", amount=50)
+    entry = ledger.charge("j", 50, key="c2")
+    assert isinstance(entry, Entry)
+    assert (str(entry.amount), entry.over_e8, entry.uncollected_e8) == ("50", 0, 0)
+    assert figures(ledger) == (0, 0, 0)
+    nothing = ledger.charge("j", 5, key="c3")
+    assert isinstance(nothing, Entry)
+    # Late, and nothing is left to draw: 5 are owed to the provider and stand as uncollected.
+    assert (nothing.posted_e8, str(nothing.amount)) == (0, "0")
+    assert (nothing.uncollected_e8, nothing.late) == (5 * 10**8, 1)
+
+
+def test_a_dry_run_knows_the_keys_that_were_used(ledger: Book) -> None:
+    first = ledger.reserve("studio", 40, key="j")
+    with pytest.raises(KeyReused):
+        ledger.reserve("studio", 41, key="j", dry_run=True)
+    again = ledger.reserve("studio", 40, key="j", dry_run=True)
+    assert again == first._replace(replayed=True)
+
+
+def test_credits_that_came_back_late_lapse_when_they_came(ledger: Book, clock: Clock) -> None:
+    ledger.top_up("art", 100, key="t", expires=clock.now + timedelta(days=1))
+    ledger.reserve("art", 100, key="j")
+    ledger.charge("j", 100)
+    clock.forward(days=3)
+    ledger.refund("j")
+    clock.forward(days=1)
+    (entry,) = ledger.lapse("art")
+    assert entry.happened_at == NOON + timedelta(days=3)
+    for day in range(5):
+        before = NOON + timedelta(days=day)
+        assert ledger.balance("art", before=before, by="happened").posted_e8 >= 0
+
+
+def test_time_is_told_to_whoever_asks_though_another_wrote_last(
+    database_url: str, book: str, clock: Clock
+) -> None:
+    with (
+        Book(database_url, book=book, clock=clock) as one,
+        Book(database_url, book=book, clock=clock) as two,
+    ):
+        one.top_up("studio", 1, key="t1")
+        two.top_up("studio", 50, key="t2", expires=clock.now + timedelta(hours=1))
+        clock.forward(hours=2)
+        assert [entry.posted_e8 for entry in one.lapse("studio")] == [-50 * 10**8]
+
+
+def test_a_threshold_that_is_reached_when_a_budget_is_set_is_told_at_once(ledger: Book) -> None:
+    ledger.reserve("studio", 80, key="j")
+    entry = ledger.set_budget("studio", "b", 100, key="b", thresholds=[50, 90])
+    assert [crossing.percent for crossing in entry.crossed] == ["50"]
+    assert [item.percent for item in ledger.reserve("studio", 10, key="k").crossed] == ["90"]
+    assert ledger.set_budget("studio", "b", 100, key="b", thresholds=[50, 90]).replayed
+
+
+def test_a_refusal_says_that_waiting_helps_only_where_it_does(ledger: Book, clock: Clock) -> None:
+    hour = timedelta(hours=1)
+    ledger.top_up("art", 50, key="t", expires=clock.now + hour)
+    ledger.reserve("art", 50, key="j")
+    clock.forward(hours=2)
+    with pytest.raises(InsufficientCredits) as refused:
+        ledger.reserve("art", 10, key="k")  # what the hold gives back lapses at once
+    assert not refused.value.retryable
+    ledger.set_budget("studio", "d", 10, key="b", period="day")
+    with pytest.raises(BudgetExceeded) as full:
+        ledger.reserve("studio", 11, key="l")
+    assert full.value.blocking[0].frees_at is None  # more than the limit never fits
+    ledger.reserve("studio", 10, key="m")
+    clock.forward(days=1)
+    with pytest.raises(BudgetExceeded) as past:
+        ledger.reserve("studio", 1, key="n", at=clock.now - timedelta(days=1))
+    assert past.value.blocking[0].frees_at is None  # that day is over, and stays full
+
+
+def test_no_key_of_a_callers_is_one_that_the_book_makes_by_itself(
+    ledger: Book, clock: Clock
+) -> None:
+    for job in ("a", "b"):
+        ledger.reserve("studio", 10, key=job, deadline=timedelta(hours=1), on_deadline="release")
+    ledger.release("a", key="b@6")
+    clock.forward(hours=2)
+    assert [entry.job for entry in ledger.sweep()] == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [
+        (lambda book: book.reserve("studio", 1, key="j", at="1960-01-01"), "before 1970"),
+        (lambda book: book.charge("j", 1, final="no"), "true or false"),
+        (lambda book: book.charge("nobody"), "nobody has reserved"),
+        (lambda book: book.set_budget("studio", "b", 1, key="k", thresholds=5), "a list"),
+        (lambda book: book.set_budget("studio", "b", 1, key="k", hard="no"), "true or false"),
+        (lambda book: book.set_budget("studio", "b", 1, key="k", timezone="Berlin"), "Europe/B"),
+        (lambda book: book.top_up("studio", 1, key="k "), "end with a space"),
+        (lambda book: book.top_up("stu\u200bdio", 1, key="k"), "cannot be seen"),
+        (lambda book: book.top_up("\u202eoiduts", 1, key="k"), "cannot be seen"),
+        (lambda book: book.balance("Studio"), "did you mean 'studio'"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_in_words(
+    ledger: Book, call: Callable[[Book], Any], error: str
+) -> None:
+    with pytest.raises(LedgerError, match=error):
+        call(ledger)
+    with pytest.raises(UnknownJob):
+        ledger.hold("j")
+
+
+def test_a_clock_without_a_time_zone_is_refused(sqlite_url: str) -> None:
+    with (
+        Book(sqlite_url, clock=lambda: datetime(2026, 10, 10)) as careless,  # noqa: DTZ001
+        pytest.raises(InvalidMoment, match="time zone"),
+    ):
+        careless.top_up("studio", 1, key="t")
+
+
+def test_a_book_in_memory_leaves_the_callers_transaction_alone() -> None:
+    with Book("sqlite://") as ledger:
+        ledger.top_up("studio", 100, key="t")
+        with ledger.engine.begin() as connection:
+            connection.exec_driver_sql("CREATE TABLE orders (job TEXT)")
+            with pytest.raises(StoreLocked, match="join"):
+                ledger.reserve("studio", 1, key="j")
+            connection.exec_driver_sql("INSERT INTO orders VALUES ('j')")
+        with ledger.engine.connect() as connection:
+            assert connection.exec_driver_sql("SELECT job FROM orders").scalar() == "j"
+
+
 TAMPERED = [
     ("UPDATE wallets SET posted_e8 = posted_e8 + 1 WHERE id = 'studio'", "wallet"),
     ("UPDATE wallets SET held_e8 = held_e8 + 1 WHERE id = 'studio'", "wallet"),
@@ -525,6 +701,7 @@ TAMPERED = [
     ("UPDATE holds SET state = 'open' WHERE job = 'job-1'", "hold"),
     ("UPDATE holds SET lots = '{\"1\":99000000000}' WHERE job = 'job-1'", "hold"),
     ("UPDATE holds SET lots = 'x' WHERE job = 'job-1'", "hold"),
+    ("UPDATE holds SET lots = NULL WHERE job = 'job-1'", "hold"),
     ("UPDATE holds SET labels = 'x' WHERE job = 'job-1'", "hold"),
     ("UPDATE holds SET wallet = 'art' WHERE job = 'job-1'", "hold"),
     ("UPDATE holds SET parked = 0 WHERE job = 'job-2'", "inbox"),
@@ -532,9 +709,16 @@ TAMPERED = [
     ("DELETE FROM holds WHERE job = 'job-1'", "hold"),
     ("UPDATE lots SET used_e8 = used_e8 + 1", "lot"),
     ("UPDATE lots SET granted_e8 = granted_e8 + 1", "lot"),
+    ("UPDATE lots SET cash_e8 = 5, currency = 'USD'", "lot"),
+    ("UPDATE lots SET origin = 'promotional'", "lot"),
+    ("UPDATE lots SET granted_at_us = 0", "lot"),
     ("DELETE FROM lots", "wallet"),
+    ("UPDATE wallets SET folded = 'else' WHERE id = 'studio'", "wallet"),
+    ("DELETE FROM wallets WHERE id = 'studio'", "wallet"),
     ("UPDATE windows SET used_e8 = used_e8 + 1", "window"),
     ("UPDATE windows SET peak_e8 = 0", "window"),
+    ("UPDATE windows SET end_us = end_us + 1", "window"),
+    ("UPDATE windows SET budget = 'other'", "window"),
     ("DELETE FROM windows", "window"),
     ("UPDATE budgets SET limit_e8 = limit_e8 + 1", "budget"),
     ("UPDATE budgets SET removed = 1", "budget"),
@@ -582,7 +766,9 @@ def test_verify_finds_what_was_tampered_with(
 
 def tamper(engine: Engine, statement: str) -> None:
     """Change rows behind the back of every guard that the database has."""
-    with engine.begin() as connection:
+    # An engine of no rules: SQLite keeps foreign keys only for who asks for it.
+    lawless = create_engine(engine.url)
+    with lawless.begin() as connection:
         if engine.dialect.name == "sqlite":
             query = "SELECT name FROM sqlite_master WHERE type = 'trigger'"
             for trigger in connection.exec_driver_sql(query).scalars().all():
@@ -590,6 +776,7 @@ def tamper(engine: Engine, statement: str) -> None:
         else:
             connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         assert connection.exec_driver_sql(statement).rowcount > 0
+    lawless.dispose()
 
 
 def test_a_charge_by_seconds_is_priced_as_its_hold_was_quoted(database_url: str, book: str) -> None:

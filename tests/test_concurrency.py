@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
 from random import Random
 from threading import Barrier
@@ -16,6 +17,7 @@ from sqlalchemy.pool import Pool
 from writers import figures, named, noon, row_locked, together, wait_until_blocked
 
 from ledger.book import Book, Charge, Refund, Reserve
+from ledger.book.items import Item
 from ledger.errors import (
     BudgetExceeded,
     HoldClosed,
@@ -146,6 +148,55 @@ def test_a_reserve_whose_twin_was_faster_is_not_told_that_there_is_no_room(
                 wait_until_blocked(postgres_url, book, 2)
             assert not faster.result().replayed
             assert slower.result() == faster.result()._replace(replayed=True)
+
+
+def test_a_batch_charges_a_job_as_it_stands_once_its_wallet_is_its_own(
+    postgres_url: str, book: str
+) -> None:
+    url = named(postgres_url, book)
+    with Book(url, book=book) as batch, Book(postgres_url, book=book) as other:
+        other.top_up("art", 100, key="invoice-1")
+        with ExitStack() as first_wallet, ThreadPoolExecutor(1) as threads:
+            first_wallet.enter_context(row_locked(postgres_url, book))
+            # The batch knows of no job yet, and waits for the first wallet.
+            items: list[Item] = [Reserve("art", 1, "job-0"), Charge("late", 10, key="second")]
+            outcomes = threads.submit(batch.batch, items)
+            wait_until_blocked(postgres_url, book, 1)
+            other.top_up("studio", 100, key="invoice-2")
+            other.reserve("studio", 50, key="late")
+            with other.engine.begin() as connection:
+                other.join(connection).charge("late", 10, key="first", final=False)
+                first_wallet.close()
+                # It has read the job without the first charge, and waits for the second wallet.
+                wait_until_blocked(postgres_url, book, 1)
+        assert [type(outcome) for outcome in outcomes.result()] == [Entry, Entry]
+        hold = other.hold("late")
+        assert (str(hold.charged), str(hold.held), hold.state) == ("20", "0", "charged")
+        assert other.verify().findings == ()
+
+
+def reserve_in_a_minute(ledger: Book, worker: int) -> int:
+    """How many of a hundred jobs a rolling budget admits, while its steps go by."""
+    admitted = 0
+    for number in range(100):
+        try:
+            ledger.reserve("studio", 1, key=f"rolling-{worker}-{number}")
+        except BudgetExceeded:
+            continue
+        admitted += 1
+    return admitted
+
+
+def test_eight_processes_admit_exactly_what_a_rolling_budget_allows(
+    database_url: str, book: str
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 10_000, key="invoice-1")
+        # A step is a second, so that processes whose clocks were read in different steps meet.
+        ledger.set_budget("studio", "r", 50, key="b1", period="rolling", rolling_seconds=60)
+        assert sum(together(database_url, book, reserve_in_a_minute)) == 50
+        assert ledger.balance("studio").held == 50
+        assert ledger.verify().findings == ()
 
 
 # Charges and refunds

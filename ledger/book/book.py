@@ -394,11 +394,13 @@ class Book(Reader):
         """Hope first: no key was used before. Where that is wrong, look carefully."""
         retried = self._store.retried
         again: tuple[type[Exception], ...] = (*retried, LedgerError)
-        try:
-            return self._run(decide, now_us, many=many, dry_run=dry_run, careful=False)
-        except again as error:
-            if isinstance(error, StoreError) and not isinstance(error, retried):
-                raise
+        if not dry_run:
+            # Only a write finds a key that was used before; a dry run must look.
+            try:
+                return self._run(decide, now_us, many=many, dry_run=False, careful=False)
+            except again as error:
+                if isinstance(error, StoreError) and not isinstance(error, retried):
+                    raise
         waits = Retrying(
             retry=retry_if_exception_type(retried),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -444,7 +446,8 @@ class Book(Reader):
             if dry_run:
                 return result
             changes = work.changes()
-            if hoping and not (work.is_empty or changes.is_small):
+            if hoping and (work.is_empty or not changes.is_small):
+                # Where nothing is written, nothing says whether what is warm was still true.
                 raise Stale
             if not work.is_empty:
                 session.write(self.book, changes)

@@ -130,8 +130,9 @@ def text_of(content: Content) -> str | None:
 
 def own_key(wallet: Wallet, subject: str) -> str:
     """A key for what the book does by itself: no two entries share it, whatever was done before."""
-    key = f"{subject}@{wallet.seq + 1}"
-    return key if len(key) <= LONGEST_NAME else digest_of(wallet.id, key).hex()
+    # No key of a caller's ends in a space.
+    key = f"{subject}@{wallet.seq + 1} "
+    return key if len(key) <= LONGEST_NAME else f"{digest_of(wallet.id, key).hex()} "
 
 
 # Reading what is given
@@ -173,6 +174,8 @@ def moment_given(at: datetime | date | str | None, now_us: int) -> tuple[int, in
     if at is None:
         return now_us, None
     at_us = us(parse_moment(at))
+    if at_us < 0:
+        raise InvalidMoment(f"{iso(moment(at_us))} lies before 1970")
     if at_us > now_us:
         raise InvalidMoment(f"{iso(moment(at_us))} lies in the future; `at` is when it happened")
     return at_us, at_us

@@ -61,7 +61,7 @@ def read(record: InboxRecord) -> Call:
         record.kind,
         record.key,
         json.loads(record.content),
-        record.happened_at_us or record.recorded_at_us,
+        record.recorded_at_us if record.happened_at_us is None else record.happened_at_us,
         record.happened_at_us,
         record.digest,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from operator import itemgetter
 
-from ledger.book.calls import Call, Content, earlier, made, text_of
+from ledger.book.calls import Call, Content, earlier, fits, made, text_of
 from ledger.book.work import Wallet, Work
-from ledger.budgets import Budget, Level, Window, counts_from, rebuilt, rolling_frees_at
+from ledger.budgets import Budget, Level, Window, counts_from, fullest, rebuilt, rolling_frees_at
 from ledger.errors import UnknownBudget
 from ledger.records import Entry, name
 
@@ -23,16 +23,11 @@ def level_now(
     window = budget.window(at_us)
     if budget.period != "rolling":
         return work.level(wallet, budget, share, window), window.end_us
-    steps = work.steps(wallet, budget, share, at_us)
-    levels = [level for _, level in steps.values()]
-    level = Level(
-        sum(item.held_e8 for item in levels),
-        sum(item.used_e8 for item in levels),
-        max((item.peak_e8 for item in levels), default=0),
-    )
+    steps = {start: level for start, (_, level) in work.steps(wallet, budget, share, at_us).items()}
+    level = fullest(budget, steps, at_us)
     if level.total_e8 + amount_e8 <= budget.limit_e8:
         return level, None
-    totals = [(start, item.total_e8) for start, (_, item) in steps.items()]
+    totals = [(start, item.total_e8) for start, item in steps.items()]
     return level, rolling_frees_at(budget, totals, amount_e8)
 
 
@@ -46,11 +41,11 @@ def move(
     used_e8: int = 0,
 ) -> list[tuple[str, str, str]]:
     """Move every budget's window of a job; gives the thresholds crossed for the first time."""
-    crossed: list[tuple[str, str, str]] = []
     budgets = work.budgets_of(wallet)
     if not budgets or not (held_e8 or used_e8):
-        return crossed
+        return []
     texts = json.loads(labels)
+    moved = []
     for budget in budgets:
         share = budget.group(texts)
         if share is None or not budget.counts(reserved_at_us):
@@ -58,19 +53,29 @@ def move(
         window = budget.window(reserved_at_us)
         before = work.level(wallet, budget, share, window)
         after = budget.moved(before, held_e8, used_e8)
+        fits(after.total_e8)
         total_e8, peak_e8 = after.total_e8, before.peak_e8
         if budget.period == "rolling":
             now, _ = level_now(work, wallet, budget, share, reserved_at_us)
             total_e8 = now.total_e8 - before.total_e8 + after.total_e8
             peak_e8 = now.peak_e8
             after = after._replace(peak_e8=max(before.peak_e8, total_e8))
+        moved.append((budget, share, window, after, peak_e8, total_e8))
+    crossed = []
+    # Nothing is staged before all of it is known to fit.
+    for budget, share, window, after, peak_e8, total_e8 in moved:
         work.put_level(wallet, budget, share, window, after)
-        if total_e8 > peak_e8:
-            whose = budget.whose(share)
-            crossed += [
-                (budget.name, whose, percent) for percent in budget.crossed(peak_e8, total_e8)
-            ]
+        crossed += _crossings(budget, share, peak_e8, total_e8)
     return crossed
+
+
+def _crossings(
+    budget: Budget, share: str, before_e8: int, after_e8: int
+) -> list[tuple[str, str, str]]:
+    if after_e8 <= before_e8:
+        return []
+    whose = budget.whose(share)
+    return [(budget.name, whose, percent) for percent in budget.crossed(before_e8, after_e8)]
 
 
 def set_budget(work: Work, wallet_name: str, budget: Budget, key: str) -> Entry:
@@ -100,25 +105,33 @@ def remove_budget(work: Work, wallet_name: str, title: str, key: str) -> Entry:
 
 def _put(work: Work, wallet: Wallet, budget: Budget, call: Call) -> Entry:
     others = [item for item in work.budgets_of(wallet) if item.name != budget.name]
-    facts = budget.facts | {"counts_from_us": budget.counts_from_us}
+    windows = {}
+    if not budget.removed:
+        jobs = work.session.jobs_since(work.book, wallet.id, budget.counts_from_us)
+        windows = rebuilt(budget, jobs)
+    # What is reached already is told now; no later entry will be the first to reach it.
+    crossed = [
+        crossing
+        for (share, start_us), (end_us, level) in sorted(windows.items())
+        if start_us <= work.now_us < end_us
+        for crossing in _crossings(budget, share, 0, level.total_e8)
+    ]
+    facts = budget.facts | {"counts_from_us": budget.counts_from_us, "crossed": crossed}
     entry = work.write(wallet, "budget", call.key, call.digest, contra="memo", facts=text_of(facts))
     budget = budget._replace(seq=entry.seq)
     wallet.budgets_seq = entry.seq
     wallet.budgets = sorted([*others, *([] if budget.removed else [budget])], key=_by_name)
     work.budgets.append(budget)
     work.rebuilt.append((wallet.id, budget.name))
-    for series in [series for series in wallet.series if series[0] == budget.name]:
-        del wallet.series[series]
-    if not budget.removed:
-        jobs = work.session.jobs_since(work.book, wallet.id, budget.counts_from_us)
-        for (share, start_us), (end_us, level) in rebuilt(budget, jobs).items():
-            work.put_level(wallet, budget, share, Window(start_us, end_us), level)
-        wallet.series.clear()
+    wallet.series.clear()
+    for (share, start_us), (end_us, level) in windows.items():
+        work.put_level(wallet, budget, share, Window(start_us, end_us), level)
     return entry
 
 
 def _set(entry: Entry) -> Content:
-    return {field: value for field, value in entry.details.items() if field != "counts_from_us"}
+    own = {"counts_from_us", "crossed"}
+    return {field: value for field, value in entry.details.items() if field not in own}
 
 
 def _removed(entry: Entry) -> Content:

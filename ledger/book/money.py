@@ -24,7 +24,16 @@ from ledger.errors import Fault, InvalidEntry, WalletExists
 from ledger.records import GENESIS, Entry, Lot, WalletRecord, digest_of, name, us
 from ledger.units import credits_to_e8, iso, parse_moment, show_credits
 
-__all__ = ["adjust", "available_e8", "lapse", "lapse_expired", "open_wallet", "top_up"]
+__all__ = [
+    "adjust",
+    "available_e8",
+    "folded",
+    "lapse",
+    "lapse_expired",
+    "lot_of",
+    "open_wallet",
+    "top_up",
+]
 
 _CURRENCY = re.compile(r"[A-Z]{3}", re.ASCII)
 
@@ -46,13 +55,13 @@ def open_wallet(work: Work, wallet: str, credit_limit_e8: int | None) -> Entry:
 
 
 def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entry]:
-    folded = _folded(wallet)
-    similar = work.session.wallet_by_folded(work.book, folded)
+    seen = folded(wallet)
+    similar = work.session.wallet_by_folded(work.book, seen)
     if similar is not None:
         problem = f"differs only in how it is written from {similar!r}; use that name"
         raise WalletExists(wallet, existing=similar, problem=problem)
     record = WalletRecord(
-        work.book, wallet, folded, credit_limit_e8, 0, 0, 0, GENESIS, None, 0, work.now_us
+        work.book, wallet, seen, credit_limit_e8, 0, 0, 0, GENESIS, None, 0, work.now_us
     )
     opened = Wallet(record)
     opened.guard, opened.lots, opened.lots_complete = None, {}, True
@@ -62,7 +71,7 @@ def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entr
     return opened, work.write(opened, "open", wallet, digest, contra="memo", facts=facts)
 
 
-def _folded(wallet: str) -> str:
+def folded(wallet: str) -> str:
     """A name without what the eye does not tell apart: case, forms of letters, joiners."""
     seen = (char for char in unicodedata.normalize("NFKC", wallet) if not _is_format(char))
     return "".join(seen).casefold()
@@ -85,7 +94,7 @@ def top_up(work: Work, item: TopUp) -> Entry:
         wallet, _ = _opened(work, content["wallet"], 0)
     facts = {field: content[field] for field in _TOP_UP_FACTS}
     contra = "promotion" if content["origin"] == "promotional" else "funding"
-    return _bring_in(work, wallet, call, contra=contra, origin=content["origin"], facts=facts)
+    return _bring_in(work, wallet, call, contra=contra, facts=facts)
 
 
 _TOP_UP_FACTS = ("cash_e8", "currency", "expires", "origin")
@@ -126,9 +135,7 @@ def _top_up_faults(item: TopUp) -> list[Fault]:
     return faults
 
 
-def _bring_in(
-    work: Work, wallet: Wallet, call: Call, *, contra: str, origin: str, facts: Content
-) -> Entry:
+def _bring_in(work: Work, wallet: Wallet, call: Call, *, contra: str, facts: Content) -> Entry:
     """Add a lot; a debt of the wallet is paid from it at once."""
     amount_e8: int = call.content["amount_e8"]
     fits(wallet.posted_e8 + amount_e8)
@@ -147,22 +154,28 @@ def _bring_in(
         facts=text_of(facts),
         at_us=call.at_us,
     )
+    lots[seq] = work.new_lots[wallet.id, seq] = lot_of(entry)
+    work.put_lots(wallet, [seq])
+    return entry
+
+
+def lot_of(entry: Entry) -> Lot:
+    """The lot that an entry brings in; what pays a debt of the wallet is used at once."""
+    facts, paid = entry.details, lotting.taken_of(entry.lots) if entry.lots else {}
     expires = facts.get("expires")
-    lots[seq] = work.new_lots[wallet.id, seq] = Lot(
-        work.book,
-        wallet.id,
-        seq,
-        origin,
-        amount_e8,
-        paid_e8,
+    return Lot(
+        entry.book,
+        entry.wallet,
+        entry.seq,
+        facts.get("origin", "adjustment"),
+        entry.posted_e8,
+        sum(paid.values()),
         0,
         facts.get("cash_e8"),
         facts.get("currency"),
         None if expires is None else us(parse_moment(expires)),
-        call.at_us,
+        entry.happened_at_us,
     )
-    work.put_lots(wallet, [seq])
-    return entry
 
 
 def adjust(work: Work, item: Adjust) -> Entry:
@@ -177,8 +190,7 @@ def adjust(work: Work, item: Adjust) -> Entry:
     wallet = work.wallet(wallet_name)
     facts = {"reason": reason}
     if amount_e8 > 0:
-        contra = origin = "adjustment"
-        return _bring_in(work, wallet, call, contra=f"{contra}s", origin=origin, facts=facts)
+        return _bring_in(work, wallet, call, contra="adjustments", facts=facts)
     fits(wallet.posted_e8 + amount_e8)
     lapse_expired(work, wallet)
     taken = lotting.take(work.lots(wallet), -amount_e8)
@@ -207,13 +219,16 @@ def lapse(work: Work, wallet: str) -> list[Entry]:
     return lapse_expired(work, work.wallet(name(wallet, "the wallet")))
 
 
-def available_e8(work: Work, wallet: Wallet) -> int:
-    """What a new job may reserve, in units of 10^-8 credit; expired credits are not in it."""
-    available_e8 = wallet.posted_e8 - wallet.held_e8 + wallet.credit_limit_e8
+def available_e8(work: Work, wallet: Wallet, *, held_e8: int | None = None) -> int:
+    """What a new job may reserve, in units of 10^-8 credit; expired credits are not in it.
+
+    With `held_e8`, as if only that were held: what a hold kept alive may lapse when it is gone.
+    """
+    held_e8 = wallet.held_e8 if held_e8 is None else held_e8
+    free_e8 = wallet.posted_e8 - held_e8 + wallet.credit_limit_e8
     if wallet.expires_at_us is not None and wallet.expires_at_us <= work.now_us:
-        lots = work.lots(wallet).values()
-        available_e8 -= lotting.lapsable_e8(lots, wallet.held_e8, work.now_us)
-    return available_e8
+        free_e8 -= lotting.lapsable_e8(work.lots(wallet).values(), held_e8, work.now_us)
+    return free_e8
 
 
 def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
@@ -243,8 +258,21 @@ def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
             contra="lapsed",
             posted_e8=-part_e8,
             lots=lotting.taken_text({str(lot.seq): part_e8}),
-            at_us=lot.expires_at_us,
+            at_us=_lapsed_at_us(work, wallet, lot),
         )
         entries.append(entry)
     work.put_lots(wallet, [lot.seq for lot in expired])
     return entries
+
+
+def _lapsed_at_us(work: Work, wallet: Wallet, lot: Lot) -> int:
+    """When a lot lapsed: at its expiry, or when a hold that kept it or a refund gave it free."""
+    expiry_us = lot.expires_at_us or 0
+    place, _, _ = work.session.recorded_before(wallet.record(), expiry_us)
+    freed_us = work.session.last_freed(work.book, wallet.id, place)
+    staged = (
+        entry.happened_at_us
+        for entry in work.entries
+        if entry.wallet == wallet.id and (entry.held_e8 < 0 or entry.kind == "refund")
+    )
+    return max(expiry_us, freed_us, *staged)

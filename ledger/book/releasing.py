@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.book.calls import Call, Content, earlier, made, own_key, text_of
+from ledger.book.calls import Call, Content, call_digest, earlier, made, own_key, text_of
 from ledger.book.items import Release
 from ledger.book.limits import move
 from ledger.book.money import lapse_expired
@@ -77,7 +77,9 @@ def release_overdue(work: Work, wallet: Wallet) -> list[Entry]:
         hold = work.find_hold(found.job)
         if hold is not None and hold.state == "open" and hold.deadline_us <= work.now_us:
             content = {"job": hold.job, "reason": _OVERDUE}
-            call = made(work, "release", own_key(wallet, hold.job), content)
+            key = own_key(wallet, hold.job)
+            digest = call_digest("release", key, None, content.values())
+            call = Call("release", key, content, work.now_us, None, digest)
             released.append(_release(work, wallet, hold, call))
     return released
 

@@ -282,7 +282,7 @@ def _blocking(
     blocking = []
     free_e8 = available_e8(work, wallet)
     if amount_e8 > free_e8:
-        settles = amount_e8 <= free_e8 + wallet.held_e8
+        settles = amount_e8 <= available_e8(work, wallet, held_e8=0)
         blocking.append(Blocked("credits", "", amount_e8, free_e8, wallet.held_e8, settles, None))
     for budget in work.budgets_of(wallet):
         share = budget.group(labels)
@@ -294,6 +294,8 @@ def _blocking(
             continue
         else:
             level, frees_us = level_now(work, wallet, budget, share, at_us, amount_e8=amount_e8)
+            if frees_us is not None and frees_us <= work.now_us:
+                frees_us = None  # a job of the past finds the same window again
             held_e8, asked_e8 = level.held_e8, amount_e8
         blocked = budget.blocks(share, asked_e8, level, frees_at_us=frees_us, held_e8=held_e8)
         if blocked is not None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ledger import lots as lotting
 from ledger.book import inbox
 from ledger.book.calls import Call, Content, earlier, fits, made, positive, text_of
@@ -48,11 +46,13 @@ def _charge_call(work: Work, item: Charge) -> Call:
     if item.amount is not None and item.seconds is not None:
         problem = "needs the credits charged or the seconds generated, not both"
         raise InvalidEntry("charge", [Fault("", problem)])
+    if not isinstance(item.final, bool):
+        raise InvalidEntry("charge", [Fault("final", "must be true or false")])
     content = {
         "job": job,
         "amount_e8": None if item.amount is None else positive(credits_to_e8(item.amount)),
         "seconds": None if item.seconds is None else plain(parse_seconds(item.seconds)),
-        "final": bool(item.final),
+        "final": item.final,
     }
     return made(work, "charge", job if item.key is None else item.key, content, item.at)
 
@@ -113,7 +113,7 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
             state="charged" if final else hold.state,
             held_e8=hold.held_e8 - freed_e8,
             charged_e8=hold.charged_e8 + taken_e8,
-            lots=_sum_of(hold.lots, taken, 1),
+            lots=lotting.summed(hold.lots, taken, 1),
         ),
     )
     return entry
@@ -121,18 +121,17 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
 
 def _taken(work: Work, wallet: Wallet, hold: Hold, amount_e8: int) -> tuple[int, int]:
     """How much of a charge is taken, and how much of it is above what the hold was made for."""
-    covered_e8 = max(0, hold.amount_e8 - hold.charged_e8)
+    covered_e8 = max(hold.held_e8, hold.amount_e8 - hold.charged_e8)
     over_e8 = max(0, amount_e8 - covered_e8)
+    if hold.policy == "draw":
+        # A late one finds nothing set aside any more, and draws all of it.
+        most_e8 = hold.held_e8 + max(0, available_e8(work, wallet))
+        return min(amount_e8, most_e8), over_e8
     if not over_e8 or hold.policy == "owe":
         return amount_e8, over_e8
     if hold.policy == "reject":
         raise ChargeAboveHold(hold.job, asked_e8=amount_e8, covered_e8=covered_e8)
-    within_e8 = amount_e8 - over_e8
-    if hold.policy == "cap":
-        return within_e8, over_e8
-    # What the hold no longer has set aside comes out of the available credits as well.
-    free_e8 = available_e8(work, wallet) - max(0, within_e8 - hold.held_e8)
-    return within_e8 + max(0, min(over_e8, free_e8)), over_e8
+    return covered_e8, over_e8
 
 
 def refund(work: Work, item: Refund) -> Entry | Parked:
@@ -216,19 +215,10 @@ def _refund(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
         hold._replace(
             last_seq=entry.seq,
             refunded_e8=hold.refunded_e8 + back_e8,
-            lots=_sum_of(hold.lots, back, -1),
+            lots=lotting.summed(hold.lots, back, -1),
         ),
     )
     return entry
-
-
-def _sum_of(lots: str | None, parts: Mapping[str, int], sign: int) -> str | None:
-    if lots is None and sign > 0:
-        return lotting.taken_text(parts)
-    total = lotting.taken_of(lots) if lots else {}
-    for seq, part in parts.items():
-        total[seq] = max(0, total.get(seq, 0) + sign * part)
-    return lotting.taken_text({seq: part for seq, part in total.items() if part})
 
 
 # Messages that waited

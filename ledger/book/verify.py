@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ledger.book.calls import call_digest
+from ledger.book.money import folded, lot_of
 from ledger.budgets import Budget, Level, rebuilt
-from ledger.lots import taken_of
-from ledger.records import GENESIS, Entry, Hold, InboxRecord, WalletRecord, entry_hash
+from ledger.lots import summed, taken_of
+from ledger.records import GENESIS, Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
 from ledger.store import Session, proofs
 
 __all__ = ["Finding", "Verification", "verify"]
@@ -50,7 +53,7 @@ class _Sums:
         self.seq, self.hash = 0, GENESIS
         self.posted_e8 = self.held_e8 = 0
         self.recorded_at_us = 0
-        self.granted: dict[str, int] = {}
+        self.granted: dict[str, Entry] = {}
         self.used: dict[str, int] = {}
         self.lapsed: dict[str, int] = {}
         self.deadlines: dict[str, int] = {}
@@ -61,7 +64,10 @@ class _Sums:
 
 def verify(session: Session, book: str) -> Verification:
     """Check a whole book in one snapshot; findings stand in the order of wallets and entries."""
-    findings: list[Finding] = []
+    findings = [
+        Finding("wallet", wallet, "the wallet", "has entries and is missing")
+        for wallet in proofs.lost_wallets(session, book)
+    ]
     entries = 0
     wallets = session.wallet_records(book)
     for record in wallets:
@@ -73,7 +79,8 @@ def verify(session: Session, book: str) -> Verification:
             continue
         findings += _wallet(session, record, sums)
         findings += _lots(session, record, sums)
-        counted = [*_holds(session, record, sums), *_budgets(session, record, sums)]
+        counted = [*_holds(session, record, sums), *_taken_by_jobs(session, record)]
+        counted += _budgets(session, record, sums)
         # Windows are the sums of holds as budgets select them.
         findings += counted or _windows(session, record)
     findings += _inbox(session, book)
@@ -129,7 +136,7 @@ def _more(sums: _Sums, row: tuple[Any, ...]) -> None:
         if "deadline_us" in entry.details:
             sums.deadlines[str(entry.job)] = entry.details["deadline_us"]
     elif entry.posted_e8 > 0:
-        sums.granted[str(entry.seq)] = entry.posted_e8
+        sums.granted[str(entry.seq)] = entry
 
 
 # What follows from them
@@ -147,6 +154,7 @@ def _wallet(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Fin
         ("budgets_seq", record.budgets_seq, max(sums.budgets, default=0)),
         ("expires_at_us", record.expires_at_us, min(expiries, default=None)),
         ("recorded_at_us", record.recorded_at_us, sums.recorded_at_us),
+        ("folded", record.folded, folded(record.id)),
     ):
         if stands != follows:
             problem = f"{what} is {stands}; its entries give {follows}"
@@ -189,27 +197,42 @@ def _unlike_its_reserve(
         kept = facts.startswith((f"{first}}}", f"{first},"))
     if not kept or hold.reserved_at_us != happened_at_us:
         return "its moments are not those of its entries"
-    return None if _took(hold) else "its lots are not what its charges took"
+    if hold.lots is not None and not hold.charged_e8:
+        return "it has taken nothing from any lot"
+    return None
 
 
-def _took(hold: Hold) -> bool:
-    if hold.lots is None:
-        return True
-    try:
-        taken_e8 = sum(taken_of(hold.lots).values())
-    except ValueError:
-        return False
-    return 0 <= taken_e8 <= hold.charged_e8 - hold.refunded_e8
+def _taken_by_jobs(session: Session, wallet: WalletRecord) -> Iterator[Finding]:
+    """Compare what each job has taken from the lots with its charges and refunds."""
+    rows = proofs.lots_of_jobs(session, wallet.book, wallet.id)
+    for (job, stands), entries in groupby(rows, key=itemgetter(0, 1)):
+        follows: str | None = None
+        for _, _, kind, lots in entries:
+            if lots:
+                sign = 1 if kind == "charge" else -1
+                parts = {lot: sign * part for lot, part in taken_of(lots).items()}
+                follows = summed(follows, parts, sign)
+        if stands != follows:
+            problem = f"its lots are {stands}; its charges and refunds give {follows}"
+            yield Finding("hold", wallet.id, f"job {job!r}", problem)
 
 
 def _lots(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
     for lot in session.lots(record.book, record.id, complete=True):
         seq = str(lot.seq)
-        stands = [lot.granted_e8, lot.used_e8, lot.lapsed_e8]
-        follows = [sums.granted.pop(seq, 0), sums.used.get(seq, 0), sums.lapsed.get(seq, 0)]
+        brought = sums.granted.pop(seq, None)
+        if brought is None:
+            yield Finding("lot", record.id, f"lot {seq}", "was never brought in")
+            continue
+        used, lapsed = sums.used.get(seq, 0), sums.lapsed.get(seq, 0)
+        stands, follows = lot, lot_of(brought)._replace(used_e8=used, lapsed_e8=lapsed)
         if stands != follows:
-            problem = f"granted, used, lapsed are {stands}; the entries give {follows}"
-            yield Finding("lot", record.id, f"lot {seq}", problem)
+            unlike = [
+                f"{field} is {stands[place]}; its entries give {follows[place]}"
+                for place, field in enumerate(Lot._fields)
+                if stands[place] != follows[place]
+            ]
+            yield Finding("lot", record.id, f"lot {seq}", ", ".join(unlike))
     for seq in sums.granted:
         yield Finding("lot", record.id, f"lot {seq}", "was brought in and is missing")
 
@@ -222,39 +245,43 @@ def _budgets(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Fi
             yield Finding("budget", record.id, place, "was set and is missing")
         elif seq not in sums.budgets:
             yield Finding("budget", record.id, place, "has no entry")
-        elif _told(rows[seq]) != sums.budgets[seq]:
+        elif _told(rows[seq]) != {**sums.budgets[seq], "crossed": None}:
             yield Finding("budget", record.id, place, "is not what its entry says")
 
 
 def _told(budget: Budget) -> dict[str, Any]:
     """A budget as its entry says it, which leaves out what was not given."""
     facts = budget.facts | {"counts_from_us": budget.counts_from_us}
-    return {field: value for field, value in facts.items() if value is not None}
+    return {field: value for field, value in facts.items() if value is not None} | {"crossed": None}
 
 
 def _windows(session: Session, record: WalletRecord) -> Iterator[Finding]:
-    for budget in session.budgets(record.book, record.id):
+    budgets = session.budgets(record.book, record.id)
+    for title in proofs.budgets_with_windows(session, record.book, record.id):
+        if title not in {budget.name for budget in budgets}:
+            yield Finding("window", record.id, f"budget {title!r}", "is no budget in force")
+    for budget in budgets:
         jobs = session.jobs_since(record.book, record.id, budget.counts_from_us)
         follows = {key: level for key, (_, level) in rebuilt(budget, jobs).items()}
-        stands = session.all_levels(record.book, record.id, budget.name)
-        for key in sorted({*follows, *stands}):
-            yield from _window(record, budget, key, stands.get(key), follows.get(key))
+        found = proofs.all_levels(session, record.book, record.id, budget.name)
+        for share, start_us in sorted({*follows, *found}):
+            end_us, stands = found.get((share, start_us), (None, _NOTHING))
+            problem = _unlike_window(stands, follows.get((share, start_us), _NOTHING))
+            if problem is None and end_us not in {None, budget.window(start_us).end_us}:
+                problem = "does not end when it should"
+            if problem is not None:
+                row = f"budget {budget.name!r} {share}"
+                yield Finding("window", record.id, row, problem)
 
 
-def _window(
-    record: WalletRecord,
-    budget: Budget,
-    key: tuple[str, int],
-    stands: Level | None,
-    follows: Level | None,
-) -> Iterator[Finding]:
-    is_, should = (stands or Level(0, 0, 0)), (follows or Level(0, 0, 0))
-    row = f"budget {budget.name!r} {key[0]}"
-    if is_[:2] != should[:2]:
-        problem = f"held, used are {list(is_[:2])}; its jobs give {list(should[:2])}"
-        yield Finding("window", record.id, row, problem)
-    elif is_.peak_e8 < is_.total_e8:
-        yield Finding("window", record.id, row, "is fuller than it ever was")
+_NOTHING = Level(0, 0, 0)
+
+
+def _unlike_window(stands: Level, follows: Level) -> str | None:
+    if stands[:2] != follows[:2]:
+        return f"held, used are {list(stands[:2])}; its jobs give {list(follows[:2])}"
+    # How full it once was cannot be worked out from its jobs as they stand.
+    return "is fuller than it ever was" if stands.peak_e8 < stands.total_e8 else None
 
 
 # Messages

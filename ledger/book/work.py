@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from ledger.book.items import Reserve
-from ledger.budgets import Budget, Level, Window
+from ledger.budgets import STEPS, Budget, Level, Window
 from ledger.errors import UnknownJob, UnknownWallet
 from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
 from ledger.store import Changes, Session
@@ -41,6 +41,8 @@ class Pricing(Protocol):
 
 _MOST_WARM_HOLDS = 20_000
 _MOST_WARM_WALLETS = 2_000
+_MOST_STEPS = 4 * STEPS
+"""More steps of a rolling window than this are not kept once they have passed."""
 
 Series = dict[int, tuple[int, Level]]
 """Windows of one share of one budget: start → (end, level)."""
@@ -187,7 +189,12 @@ class Work:
             self.find_wallet(wallet)
         if jobs:
             self.holds |= dict.fromkeys(jobs)
-            self.holds |= {hold.job: hold for hold in self.session.holds(self.book, jobs)}
+            for hold in self.session.holds(self.book, jobs):
+                # One that was reserved meanwhile in another wallet is read again under its lock.
+                if hold.wallet is None or hold.wallet in self.wallets:
+                    self.holds[hold.job] = hold
+                else:
+                    del self.holds[hold.job]
         if self.careful:
             for kind, used in keys.items():
                 self.known |= {(kind, key): None for key in used}
@@ -200,6 +207,8 @@ class Work:
         if found is not None:
             return found
         warm = self.warm.take(wallet)
+        # What was read before a wallet was locked may have changed since.
+        self.known.clear()
         if warm is None or not self.trusting:
             record = self.session.wallet(self.book, wallet, lock=not self.trusting)
             if record is None:
@@ -282,7 +291,7 @@ class Work:
         return series[window.start_us][1]
 
     def steps(self, wallet: Wallet, budget: Budget, share: str, at_us: int) -> Series:
-        """The steps of a rolling window that count at a moment."""
+        """The steps of a rolling window that count at a moment, and all later ones."""
         oldest = at_us - budget.step_us - budget.span_us
         key = (budget.name, share)
         series = wallet.series.get(key)
@@ -291,11 +300,11 @@ class Work:
             # The mark at -1 says from when on the series is complete.
             series = wallet.series[key] = {**found, **(series or {})}
             series[-1] = oldest, Level(0, 0, 0)
-        return {
-            start: item
-            for start, item in series.items()
-            if start >= 0 and budget.counted(start, at_us)
-        }
+        elif len(series) > _MOST_STEPS:
+            series = {start: item for start, item in series.items() if start > oldest}
+            series[-1] = oldest, Level(0, 0, 0)
+            wallet.series[key] = series
+        return {start: item for start, item in series.items() if start > oldest}
 
     # Deciding
 

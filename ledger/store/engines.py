@@ -185,6 +185,9 @@ class Store:
         connection = self._connect() if kept is None else kept
         if begin is None:
             return connection
+        if self._is_memory and connection.in_transaction:
+            self._keep(connection)
+            raise StoreLocked(f"{self.name}: a transaction of yours is open in it; join it")
         try:
             self._begin(connection, begin)
         except BaseException:

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ledger.budgets import Budget
+from ledger.budgets import Budget, Level
 from ledger.records import Hold, InboxRecord
 from ledger.store.session import Session, columns
 
 __all__ = [
+    "all_levels",
     "budget_rows",
+    "budgets_with_windows",
     "entry_rows",
     "expecting",
     "holds_with_reserve",
     "inbox_rows",
     "jobs_without_hold",
+    "lost_wallets",
+    "lots_of_jobs",
     "unlike_holds",
 ]
 
@@ -70,6 +74,45 @@ def budget_rows(session: Session, book: str, wallet: str) -> list[Budget]:
     """Every budget of a wallet as it ever was."""
     statement = f"SELECT {columns('budgets')} FROM budgets WHERE book = ? AND wallet = ?"
     return [Budget(*row) for row in session.rows(statement, (book, wallet))]
+
+
+def lost_wallets(session: Session, book: str) -> list[str]:
+    """Wallets that have entries and no row of their own."""
+    found = session.rows(
+        "SELECT DISTINCT wallet FROM entries AS e WHERE book = ? AND NOT EXISTS"
+        " (SELECT 1 FROM wallets AS w WHERE w.book = e.book AND w.id = e.wallet) ORDER BY wallet",
+        (book,),
+    )
+    return [row[0] for row in found]
+
+
+def lots_of_jobs(session: Session, book: str, wallet: str) -> Iterator[tuple[Any, ...]]:
+    """Charges and refunds by job: job, the lots its hold names, kind, the lots of the entry."""
+    return session.stream(
+        "SELECT e.job, h.lots, e.kind, e.lots FROM entries AS e"
+        " JOIN holds AS h ON h.book = e.book AND h.job = e.job"
+        " WHERE e.book = ? AND e.wallet = ? AND e.kind IN ('charge', 'refund')"
+        " ORDER BY e.job, e.seq",
+        (book, wallet),
+    )
+
+
+def budgets_with_windows(session: Session, book: str, wallet: str) -> list[str]:
+    """The budgets that have windows in a wallet."""
+    statement = "SELECT DISTINCT budget FROM windows WHERE book = ? AND wallet = ? ORDER BY budget"
+    return [row[0] for row in session.rows(statement, (book, wallet))]
+
+
+def all_levels(
+    session: Session, book: str, wallet: str, budget: str
+) -> dict[tuple[str, int], tuple[int, Level]]:
+    """How full every window of a budget is: (share, start) → (end, level)."""
+    found = session.rows(
+        "SELECT share, start_us, end_us, held_e8, used_e8, peak_e8 FROM windows"
+        " WHERE book = ? AND wallet = ? AND budget = ?",
+        (book, wallet, budget),
+    )
+    return {(row[0], row[1]): (row[2], Level(*row[3:])) for row in found}
 
 
 def inbox_rows(

@@ -281,6 +281,14 @@ class Session(ABC):
         found = self.row(_RECORDED_BEFORE, (longest, *wallet, before_us, *wallet))
         return (0, 0, 0) if found is None else (found[0], found[1], found[2])
 
+    def last_freed(self, book: str, wallet: str, after_seq: int) -> int:
+        """The latest moment at which credits came free or back, behind a place; or 0."""
+        statement = (
+            "SELECT coalesce(max(happened_at_us), 0) FROM entries"
+            " WHERE book = ? AND wallet = ? AND seq > ? AND (held_e8 < 0 OR kind = 'refund')"
+        )
+        return int(self.row(statement, (book, wallet, after_seq))[0])
+
     def late(self, book: str, wallet: str, after_seq: int, before_us: int) -> tuple[int, int, int]:
         """Entries behind a place that happened before a moment: the last, posted, and held."""
         found = self.row(_LATE, (book, wallet, after_seq, before_us))
@@ -360,15 +368,6 @@ class Session(ABC):
             " WHERE book = ? AND wallet = ? AND budget = ? AND start_us BETWEEN ? AND ?",
             (budget.book, budget.wallet, budget.name, first_us, last_us),
         )
-
-    def all_levels(self, book: str, wallet: str, budget: str) -> dict[tuple[str, int], Level]:
-        """How full every window of a budget is: (share, start) → level."""
-        found = self.rows(
-            "SELECT share, start_us, held_e8, used_e8, peak_e8 FROM windows"
-            " WHERE book = ? AND wallet = ? AND budget = ?",
-            (book, wallet, budget),
-        )
-        return {(row[0], row[1]): Level(*row[2:]) for row in found}
 
     def parked(self, book: str, kind: str, key: str) -> InboxRecord | None:
         """A parked message."""
