@@ -355,7 +355,7 @@ class InsufficientCredits(Refused):
         first = self.blocking[0]
         self.needed_e8, self.available_e8 = first.needed_e8, first.available_e8
         self.held_e8, self.retryable = first.held_e8, all(item.retryable for item in blocking)
-        hint = "; open holds may give back enough" if self.retryable else "; top it up"
+        hint = "; open holds may give back enough" if first.retryable else "; top it up"
         super().__init__(
             f"wallet {wallet!r} has {show_credits(first.available_e8)} credits available, and"
             f" {show_credits(first.needed_e8)} are needed ({show_credits(first.held_e8)} are held)"

@@ -111,6 +111,8 @@ def credits_to_e8(credits: Amount) -> int:
         )
     if isinstance(credits, str):
         if not _PLAIN_NUMBER.fullmatch(credits):
+            if _PLAIN_NUMBER.fullmatch(credits.removeprefix("-")):
+                raise InvalidAmount(f"{_clip(credits)} is negative; an amount must not be")
             raise InvalidAmount(f"{_clip(credits)} is not an amount; write it like 12.5")
         credits = Decimal(credits)
     if isinstance(credits, int) and abs(credits) > MAX_AMOUNT_E8:

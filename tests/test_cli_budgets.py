@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from command import DEMO, SCHEMAS, call, write
+from command import DEMO, ROOT, SCHEMAS, call, write
 from jsonschema import Draft202012Validator
 from test_cli_contract import on_terminal
 from test_cli_ledger import Typed
@@ -64,6 +64,25 @@ def test_a_budget_is_set_in_words_and_refuses_by_them(
     assert frees is None or f"there is room from {frees}" in done.said
 
 
+def test_a_soft_budget_is_called_soft(typed: Typed) -> None:
+    done = typed.line("budget set studio b 100 --key b-1 --soft --threshold 50 --threshold 80.5")
+    assert done.stdout == (
+        "set budget b of wallet studio: 100 credits per month for all jobs;"
+        " soft: it refuses no job; tells at 50 %, 80.5 %\n"
+    )
+    typed.line("budget set studio ads 1 --key b-2 --match team=ads --match user=*")
+    typed.line("reserve studio 1 --key job-1 --label team=ads --label user=li")
+    rows = [
+        [cell.strip() for cell in line.split("│")[1:3]]
+        for line in typed.line("budget status studio").stdout.splitlines()
+        if line.startswith("│")
+    ]
+    assert rows == [["ads", "team=ads, user=li"], ["b (soft)", "all jobs"]]
+    (ads, _) = typed.data("budget", "status", "studio")["status"]
+    assert (ads["match"], ads["group"]) == ({"team": "ads", "user": "*"}, "user=li")
+    assert typed.line("budget status studio -f csv").rows[0]["match"] == "team=ads;user=*"
+
+
 def test_a_soft_budget_tells_and_does_not_refuse(typed: Typed) -> None:
     typed.line("budget set studio b 100 --key b-1 --soft --threshold 50 --threshold 100")
     done = typed.line("reserve studio 60 --key job-1 --label user=li")
@@ -102,7 +121,7 @@ def test_budgets_are_listed_replaced_and_removed(typed: Typed) -> None:
     typed.line("budget set studio all 500 --key b-2 --rolling-seconds 3600 --soft --threshold 80")
     rows = typed.line("budget list studio -f csv").rows
     assert [(row["name"], row["match"], row["hard"]) for row in rows] == [
-        ("ads", "team=ads user=*", "1"),
+        ("ads", "team=ads;user=*", "1"),
         ("all", "", "0"),
     ]
     typed.line("budget set studio ads 120 --key b-3")
@@ -194,7 +213,7 @@ def test_a_sweep_releases_what_is_to_be_released(holds: Typed) -> None:
 
 
 def test_a_hold_is_expired_once_its_deadline_has_passed(holds: Typed) -> None:
-    assert "has not passed" in holds.line("holds expire slow", status=7).said
+    assert "has until 2026-10-10T18:00:00Z" in holds.line("holds expire slow", status=7).said
     assert holds.line("holds expire lost").stdout.startswith("released 20 credits of lost")
     assert "used before for the same" in holds.line("holds expire lost").said
     assert "no hold for job 'lots'" in holds.line("holds expire lots", status=7).said
@@ -264,7 +283,7 @@ DOCUMENTS: list[tuple[str, str]] = [
     ("entries", "holds sweep"),
     ("entries", "wallet lapse studio"),
     ("wallets", "wallet list"),
-    ("wallets", "wallet list --book other"),
+    ("lots", "wallet lots studio"),
     ("balance", "wallet balance studio"),
     ("balance", "wallet balance studio --before 2026-10-10T12:30Z --by happened"),
     ("statement", "wallet statement studio"),
@@ -316,7 +335,7 @@ def test_json_is_one_document_that_its_schema_describes(
     def check(value: Any, name: str) -> None:
         if isinstance(value, dict):
             for key, item in value.items():
-                check(item, name if name == "lots" else key)
+                check(item, name if key.isdigit() else key)
         elif isinstance(value, list):
             for item in value:
                 check(item, name)
@@ -346,13 +365,43 @@ def test_csv_parses_and_its_columns_have_names_of_their_own(
     assert all(len(row) == len(header) for row in rows)
 
 
+@pytest.mark.parametrize(
+    ("line", "command"),
+    [
+        ("wallet list", "`wallet list`"),
+        ("wallet lots studio", "`wallet lots`"),
+        ("wallet statement studio", "`wallet statement`, "),
+        ("wallet trial-balance", "`wallet trial-balance`"),
+        ("holds list", "`holds list`"),
+        ("holds inbox", "`holds inbox`"),
+        ("budget list studio", "`budget list`"),
+        ("budget status studio", "`budget status`"),
+        ("wallet open film", "commands that write one entry"),
+        ("db status", "`db upgrade`, "),
+        ("verify", "`verify`"),
+    ],
+)
+def test_the_columns_of_csv_are_those_that_are_documented(
+    full: Typed, line: str, command: str
+) -> None:
+    page = (ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
+    (row,) = [row for row in page.splitlines() if row.startswith(f"| {command}") and "`, `" in row]
+    columns = re.sub(r"\([^)]*\)|:.*", "", row.split("|")[2])
+    header = full.line(f"{line} -f csv").stdout.splitlines()[0]
+    assert re.findall(r"`(\w+)`", columns) == header.split(",")
+
+
+def test_every_schema_is_named_in_the_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
+    names = {path.name.removesuffix(".v1.json") for path in SCHEMAS.glob("*.json")}
+    assert {name for name in names if f"{name}`" not in page} == set()
+
+
 def test_csv_has_the_figures_of_json(full: Typed) -> None:
     for line, part in (
-        ("wallet statement studio", "lines"),
-        ("holds list", "holds"),
+        ("wallet lots studio", "lots"),
         ("holds inbox", "messages"),
         ("wallet trial-balance", "lines"),
-        ("budget status studio", "status"),
         ("wallet list", "wallets"),
     ):
         rows = full.line(f"{line} -f csv").rows
@@ -383,17 +432,59 @@ def test_a_narrow_terminal_never_cuts_a_figure(full: Typed, line: str, columns: 
     assert figures <= set(re.sub(r"\x1b\[[0-9;]*m|[│┃]", " ", shown).split())
 
 
-def test_a_narrow_terminal_gets_the_columns_that_matter_and_is_told(full: Typed) -> None:
-    shown, _ = on_terminal(
-        "wallet", "statement", "studio", columns=80, cwd=full.folder, env={"NO_COLOR": "1"}
-    )
-    assert "note: left out, for want of room: recorded, held" in shown
-    assert "posted after" in shown
-    wide, _ = on_terminal(
-        "wallet", "statement", "studio", columns=120, cwd=full.folder, env={"NO_COLOR": "1"}
-    )
+def shown_at(full: Typed, columns: int, line: str) -> str:
+    shown, _ = on_terminal(*line.split(), columns=columns, cwd=full.folder, env={"NO_COLOR": "1"})
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+
+
+def test_a_narrow_statement_keeps_the_moment_and_what_moved(full: Typed) -> None:
+    wide = shown_at(full, 150, "wallet statement studio")
     assert "left out" not in wide
-    assert "recorded" in wide
+    assert "recorded (UTC)" in wide
+    assert "left out, for want of room: reason, seq\n" in shown_at(
+        full, 80, "wallet statement studio"
+    )
+    shown = shown_at(full, 70, "wallet statement studio")
+    assert shown.startswith("Statement of wallet studio, 2026 (UTC)\n")
+    assert re.search(r"^2026-10-10 15:00  reserve +priced +106\.1424 +965$", shown, re.MULTILINE)
+    assert "left out, for want of room: reason, seq, held after" in shown
+    assert "opening: posted 0, held 0\nclosing: posted 972, held 166.1424" in shown
+    narrow = shown_at(full, 50, "wallet statement studio")
+    assert re.search(r"^10-10 15:00  reserve +priced +106\.1424$", narrow, re.MULTILINE)
+    records = shown_at(full, 30, "wallet statement studio")
+    assert "left out" not in records
+    assert "recorded (UTC)  2026-10-10 15:00" in records
+
+
+@pytest.mark.parametrize("columns", [30, 40, 60, 80, 100])
+def test_no_word_of_a_list_of_holds_is_broken(full: Typed, columns: int) -> None:
+    shown = shown_at(full, columns, "holds list")
+    words = set(re.sub(r"[│┃]", " ", shown).split())
+    assert {"slow", "lost", "swept", "done", "failed", "priced"} <= words
+    assert {"unknown", "charged", "released", "106.1424"} <= words
+    assert all(len(line) <= columns for line in shown.splitlines() if "note:" not in line)
+
+
+def test_a_long_text_gives_way_before_a_name_is_broken(typed: Typed) -> None:
+    name = "the-studio-at-the-harbour"
+    typed.line(f"wallet top-up {name} 100 --key i-2")
+    typed.line(f"reserve {name} 40 --key job-1")
+    why = "the provider took far too long over it, and then it said that it had failed"
+    typed("release", "job-1", "--reason", why)
+    shown = shown_at(typed, 110, "holds show job-1")
+    assert "left out" not in shown
+    assert shown.count(name) == 3  # in the title and with two entries
+    assert {"provider", "long", "failed"} <= set(re.sub(r"[│┃]", " ", shown).split())
+
+
+def test_holds_are_listed_with_what_they_hold_together(full: Typed) -> None:
+    total = full.line("holds list --state unknown").stdout.splitlines()[-2]
+    cells = [cell.strip() for cell in total.split("│")[1:-1]]
+    assert (cells[0], cells[3]) == ("total", "50")  # 20 and 30
+    rows = full.line("holds list -f csv").rows
+    assert {row["job"]: row["labels"] for row in rows}["slow"] == "team=ads"
+    (version,) = {row["price_version"] for row in rows} - {""}
+    assert version.startswith("evolink/kling-v3-motion-control@")
 
 
 def test_every_command_of_the_book_can_be_asked_for_help() -> None:

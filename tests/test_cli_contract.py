@@ -34,7 +34,7 @@ COMMANDS = [
     *([name] for name in ("reserve", "extend", "charge", "release", "refund", "verify")),
     *([name] for name in ("wallet", "budget", "holds", "db")),
     *(["wallet", name] for name in ("open", "list", "balance", "statement", "top-up", "adjust")),
-    *(["wallet", name] for name in ("lapse", "trial-balance")),
+    *(["wallet", name] for name in ("lapse", "trial-balance", "lots")),
     *(["budget", name] for name in ("set", "list", "status", "remove")),
     *(["holds", name] for name in ("list", "show", "expire", "sweep", "inbox")),
     *(["db", name] for name in ("upgrade", "status", "distribute")),
@@ -496,6 +496,19 @@ def test_a_full_disk_is_one_line_and_status_1(arguments: list[str]) -> None:
         )
     assert done.returncode == 1
     assert done.stderr.decode() == "error: No space left on device\n"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="how a shell closes a stream")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize(("words", "status"), [("prices list", 0), ("quote nope", 6)])
+def test_a_closed_stream_is_told_nothing(words: str, status: int, closed: str) -> None:
+    line = f"'{sys.executable}' -m ledger {words} {closed}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", line], capture_output=True, text=True, check=False, env=environment()
+    )
+    assert done.returncode == status, done.stderr
+    assert "defect" not in done.stdout + done.stderr
+    assert bool(done.stdout) == (status == 0 and not closed.startswith(">"))
 
 
 # --- interrupts and defects ----------------------------------------------------------------------

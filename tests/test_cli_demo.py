@@ -45,14 +45,15 @@ def test_the_demo_leaves_nothing_and_ends_like_the_one_that_keeps_its_files(
     assert (done.status, list(tmp_path.iterdir())) == (0, []), done.stderr
     book = done.stdout[done.stdout.index("\n6. ") :]
     kept = shown.stdout[shown.stdout.index("\n6. ") :].replace("try/it/", "")
-    assert book == kept
+    assert book == kept.partition("\nThe book is kept in ")[0]
+    assert "goes by a clock of its own, in October 2026" in book
 
 
 def test_the_demo_shows_the_worked_value(shown: Done) -> None:
     assert "12.4 s → 13 s × 10.8918432 = 141.5939616 credits" in shown.stdout
     lines = commands(shown)
     assert len([line for line in lines if not of_the_book(line)]) == 5
-    assert len([line for line in lines if of_the_book(line)]) == 16
+    assert len([line for line in lines if of_the_book(line)]) == 17
 
 
 def test_the_demo_can_leave_its_inputs_and_its_book_to_try_things_on(
@@ -102,11 +103,21 @@ def test_the_demo_goes_through_everything_that_can_become_of_a_job(shown: Done) 
     assert "budget ads reached 50 % on 2026-10-" in table
 
 
-def test_the_demo_explains_a_refusal(shown: Done) -> None:
+def test_the_demo_shows_a_refusal_as_the_command_tells_it(shown: Done) -> None:
     refusal = shown.stdout.partition("\n11. ")[2].partition("\n12. ")[0]
-    assert "in the way: budget each-user, the share of user=li\n  needed    " in refusal
-    assert "trying again helps: there is room from 2026-10-22T00:00:00Z" in refusal
+    assert refusal.rstrip().endswith("--key job-1000")
     assert "error: budget 'each-user' of wallet 'studio' for user=li has" in shown.said
+    assert "budget 'each-user', the share of user=li: needs 244.944 credits, has" in shown.said
+    assert "trying again helps from 2026-10-22T00:00:00Z" in shown.said
+
+
+def test_the_demo_ends_with_where_its_book_is_and_what_to_type(shown: Done, folder: Path) -> None:
+    ending = shown.stdout.partition("\nThe book is kept in ")[2]
+    assert ending.startswith("try/it/demo.db. Try:\n")
+    (line,) = re.findall(r"\$ kling-ledger (.*)$", ending, flags=re.MULTILINE)
+    done = call(*shlex.split(line), cwd=folder)
+    assert done.status == 0, done.stderr
+    assert "382.35 USD" in done.stdout
 
 
 def test_the_settings_of_the_reader_do_not_change_the_book_of_the_demo(
@@ -119,12 +130,27 @@ def test_the_settings_of_the_reader_do_not_change_the_book_of_the_demo(
     }
     done = call("demo", cwd=tmp_path, env=env)
     assert (done.status, list(tmp_path.iterdir())) == (0, []), done.stderr
-    assert done.stdout.partition("\n13. ")[2] == shown.stdout.partition("\n13. ")[2]
+    proof = shown.stdout.partition("\n13. ")[2].partition("\nThe book is kept in ")[0]
+    assert done.stdout.partition("\n13. ")[2] == proof
 
 
-def test_a_second_demo_begins_anew(shown: Done, folder: Path) -> None:
+@pytest.mark.parametrize(
+    "name", ["demo.db", "demo.db-wal", "demo.db-shm", "request.json", "requests.json", "plan.csv"]
+)
+def test_the_demo_touches_nothing_that_is_there(name: str, tmp_path: Path) -> None:
+    mine = write(tmp_path, name, "mine")
+    done = run("demo", "--into", ".", cwd=tmp_path)
+    assert (done.status, done.stdout) == (7, "")
+    assert f"{name}: is there already; name another folder, or remove it" in done.said
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert mine.read_text(encoding="utf-8") == "mine"
+
+
+def test_a_second_demo_leaves_the_first_ones_book(shown: Done, folder: Path) -> None:
+    before = (folder / "try" / "it" / "demo.db").read_bytes()
     again = run("demo", "--into", "try/it", cwd=folder)
-    assert (again.status, again.stdout) == (0, shown.stdout), again.stderr
+    assert (again.status, again.stdout) == (7, ""), again.stderr
+    assert (folder / "try" / "it" / "demo.db").read_bytes() == before
 
 
 def test_a_file_where_the_demo_should_go_is_one_line(tmp_path: Path) -> None:

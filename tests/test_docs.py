@@ -200,7 +200,7 @@ COMMAND_NAMES = [
     *("prices list", "prices show", "prices check", "prices diff", "prices schema"),
     *("reserve", "extend", "charge", "release", "refund", "verify"),
     *("wallet open", "wallet list", "wallet balance", "wallet statement", "wallet top-up"),
-    *("wallet adjust", "wallet lapse", "wallet trial-balance"),
+    *("wallet adjust", "wallet lapse", "wallet lots", "wallet trial-balance"),
     *("budget set", "budget list", "budget status", "budget remove"),
     *("holds list", "holds show", "holds expire", "holds sweep", "holds inbox"),
     *("db upgrade", "db status", "db distribute", "db copy"),

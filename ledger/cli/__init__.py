@@ -12,12 +12,14 @@ from typing import Annotated, Any
 
 import typer
 
+from ledger.cli.parsing import AmountCommand, Group
 from ledger.errors import LedgerError
 
 __all__ = ["app", "main"]
 
 app = typer.Typer(
     name="kling-ledger",
+    cls=Group,
     help=(
         "What AI video costs: exact quotes and plans from dated prices, and a book of the credits"
         " that jobs reserve and spend."
@@ -71,11 +73,15 @@ app.command("estimate", epilog=estimate.EXAMPLES, rich_help_panel=_PRICES)(estim
 app.add_typer(prices.app, name="prices", rich_help_panel=_PRICES)
 app.command("demo", rich_help_panel=_PRICES)(demo.demo)
 app.add_typer(wallet.app, name="wallet", rich_help_panel=_BOOK)
-app.command("reserve", epilog=jobs.RESERVE_EXAMPLES, rich_help_panel=_BOOK)(jobs.reserve)
-app.command("extend", rich_help_panel=_BOOK)(jobs.extend)
-app.command("charge", epilog=jobs.CHARGE_EXAMPLES, rich_help_panel=_BOOK)(jobs.charge)
+app.command("reserve", cls=AmountCommand, epilog=jobs.RESERVE_EXAMPLES, rich_help_panel=_BOOK)(
+    jobs.reserve
+)
+app.command("extend", cls=AmountCommand, rich_help_panel=_BOOK)(jobs.extend)
+app.command("charge", cls=AmountCommand, epilog=jobs.CHARGE_EXAMPLES, rich_help_panel=_BOOK)(
+    jobs.charge
+)
 app.command("release", rich_help_panel=_BOOK)(jobs.release)
-app.command("refund", rich_help_panel=_BOOK)(jobs.refund)
+app.command("refund", cls=AmountCommand, rich_help_panel=_BOOK)(jobs.refund)
 app.add_typer(budget.app, name="budget", rich_help_panel=_BOOK)
 app.add_typer(holds.app, name="holds", rich_help_panel=_BOOK)
 app.command("verify", rich_help_panel=_BOOK)(verify.verify)
@@ -84,10 +90,11 @@ app.add_typer(db.app, name="db", rich_help_panel=_BOOK)
 
 def main() -> Any:
     """Run the command line; every user's mistake ends in one message and its exit status."""
+    _open_closed_streams()
     try:
         _run()
     except LedgerError as error:
-        _complain(str(error))
+        _complain(str(error), *getattr(error, "__notes__", ()))
         sys.exit(error.exit_status)
     except BrokenPipeError:
         # The reader (`| head`) has what it wanted.
@@ -129,7 +136,15 @@ def _forget_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _complain(message: str) -> None:
+def _open_closed_streams() -> None:
+    """Who closes stdout or stderr (`>&-`) wants to hear nothing, as with /dev/null."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  until the end
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+
+
+def _complain(message: str, *more: str) -> None:
     from ledger.cli.output import complain
 
-    complain(message)
+    complain(message, *more)

@@ -1,10 +1,9 @@
-"""Opening a book, reading what was typed, and printing what was written: shared by the verbs."""
+"""Opening a book, reading what was typed, and printing entries: shared by the commands."""
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from ledger import Ledger
     from ledger.pricebook import PriceBook
-    from ledger.records import Entry, Parked
+    from ledger.records import Entry
 
 _CLOCK: ContextVar[Callable[[], datetime] | None] = ContextVar("clock", default=None)
 
@@ -46,41 +45,78 @@ def now() -> datetime:
 # Opening
 
 
+_IN_MEMORY = "a book in memory ends with the command; name a file, such as credits.db"
+
+
 def database_url(db: str) -> URL:
     """The URL of a database; what has no scheme is the path of an SQLite file.
 
     Raises:
         InvalidEntry: not a URL; a book in memory, which would end with the command.
+        StoreUnavailable: the file is a folder, or its folder does not exist.
     """
     from sqlalchemy import URL, make_url
     from sqlalchemy.exc import ArgumentError
 
     from ledger.errors import Fault, InvalidEntry
 
-    if not re.match(r"[A-Za-z][A-Za-z0-9+]*:", db):
-        if not db.strip() or Path(db).is_dir():
-            problem = f"{db!r} is a folder, not a file" if db.strip() else "has no name"
-            raise InvalidEntry("the database", [Fault("", problem)])
-        return URL.create("sqlite", database=db)
-    try:
-        url = make_url(db)
-    except ArgumentError:
-        problem = f"{db!r} is neither a file nor a URL such as sqlite:///credits.db"
-        raise InvalidEntry("the database", [Fault("", problem)]) from None
-    if url.get_backend_name() == "sqlite" and url.database in {None, "", ":memory:"}:
-        problem = "a book in memory ends with the command; name a file, such as credits.db"
+    problem = None
+    url = URL.create("sqlite", database=db)
+    if not db.strip():
+        problem = "has no name"
+    elif db == ":memory:" or (db.startswith("file:") and "memory" in db):
+        problem = _IN_MEMORY
+    elif re.match(r"[A-Za-z][A-Za-z0-9+]+:", db):
+        try:
+            url = make_url(db)
+        except ArgumentError:
+            problem = f"{db!r} is neither a file nor a URL such as sqlite:///credits.db"
+        else:
+            problem = _unfit(url)
+    if problem is not None:
         raise InvalidEntry("the database", [Fault("", problem)])
+    _require_folder(url)
     return url
+
+
+def _unfit(url: URL) -> str | None:
+    """What is wrong with the URL of an SQLite file, in the words of the command line."""
+    if url.get_backend_name() != "sqlite":
+        return None
+    if url.host:
+        path = "/".join(part for part in (url.host, url.database) if part)
+        return f"a file has three slashes; did you mean sqlite:///{path}?"
+    path = url.database or ""
+    in_memory = path in {"", ":memory:"} or path.startswith("file::memory:")
+    return _IN_MEMORY if in_memory or url.query.get("mode") == "memory" else None
+
+
+def _require_folder(url: URL) -> None:
+    """Pass only a file that is in a folder, and is none.
+
+    Raises:
+        StoreUnavailable: it is a folder, or its folder does not exist.
+    """
+    from ledger.errors import StoreUnavailable
+
+    if url.get_backend_name() != "sqlite" or url.database is None or url.query:
+        return
+    path = Path(url.database)
+    if path.is_dir():
+        raise StoreUnavailable(f"{url.database}: is a folder, not a database")
+    if not path.parent.is_dir():
+        raise StoreUnavailable(f"{url.database}: the folder {path.parent} does not exist")
 
 
 def open_ledger(
     db: str, book: str, *, creates: bool = False, prices: PriceBook | None = None
 ) -> Ledger:
-    """The book that the options name; only what brings credits in makes a new file.
+    """The book that the options name; only what brings credits in makes a new file or book.
 
     Raises:
         InvalidEntry: the database or the name of the book.
         StoreError: there is no ledger, or it cannot be used.
+        UnknownBook: the database has books, but not this one.
     """
     from ledger import Ledger
     from ledger.records import name
@@ -90,7 +126,27 @@ def open_ledger(
     if not creates:
         require_file(url)
     text = url.render_as_string(hide_password=False)
-    return Ledger(text, book=book, clock=_CLOCK.get(), prices=prices)
+    ledger = Ledger(text, book=book, clock=_CLOCK.get(), prices=prices)
+    if not creates:
+        try:
+            _require_book(ledger)
+        except BaseException:
+            ledger.close()
+            raise
+    return ledger
+
+
+def _require_book(ledger: Ledger) -> None:
+    """Pass a book that is there; a typing error must not look like an empty book.
+
+    Raises:
+        UnknownBook: the database has books, but not this one.
+    """
+    from ledger.errors import UnknownBook
+
+    known = ledger.books()
+    if known and ledger.book not in known:
+        raise UnknownBook(ledger.book, known=known)
 
 
 def require_file(url: URL) -> None:
@@ -111,7 +167,7 @@ def require_file(url: URL) -> None:
     from ledger.store import schema
 
     path = url.database
-    if url.get_backend_name() != "sqlite" or path is None or path.startswith("file:"):
+    if url.get_backend_name() != "sqlite" or path is None or url.query:
         return
     hint = f"make a ledger with: kling-ledger db upgrade --db {shlex.quote(path)}"
     if not Path(path).exists():
@@ -173,14 +229,23 @@ def labels_of(given: Sequence[str] | None, option: str = "--label") -> dict[str,
     return labels
 
 
+def pairs(labels: Mapping[str, str], between: str = ";") -> str:
+    """Labels in one cell.
+
+    >>> pairs({"team": "ads", "user": "li"})
+    'team=ads;user=li'
+    """
+    return between.join(f"{label}={value}" for label, value in labels.items())
+
+
 _LENGTH = re.compile(r"(?:(\d{1,5})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,7})s)?", re.ASCII)
 
 
 def deadline_of(given: str | None) -> timedelta | datetime | None:
-    """A deadline from a length such as 6h, 90m, 2d or 1d12h, or from a moment.
+    """A deadline from a length such as 30s, 90m, 6h, 2d or 1d12h, or from a moment.
 
     Raises:
-        InvalidMoment: neither.
+        InvalidMoment: neither; a time without a time zone.
 
     >>> deadline_of("1d12h"), deadline_of("2026-12-01T08:00Z").isoformat()
     (datetime.timedelta(days=1, seconds=43200), '2026-12-01T08:00:00+00:00')
@@ -195,169 +260,23 @@ def deadline_of(given: str | None) -> timedelta | datetime | None:
         return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     try:
         return parse_moment(given)
-    except InvalidMoment:
+    except InvalidMoment as error:
+        if re.match(r"\d{4}-\d\d-\d\dT", given, re.ASCII) and "time zone" in str(error):
+            raise
         raise InvalidMoment(
-            f"{given[:40]!r} is neither a length such as 6h, 90m or 2d,"
+            f"{given[:40]!r} is neither a length such as 30s, 90m, 6h, 2d or 1d12h,"
             " nor a moment such as 2026-10-10T08:00Z"
         ) from None
 
 
-# What was written
-
-WRITTEN_CSV = (
-    *("outcome", "kind", "wallet", "seq", "key", "job", "posted", "held", "posted_after"),
-    *("held_after", "available_after", "over", "uncollected", "late", "happened_at"),
-    "recorded_at",
-)
-
-
-def print_written(
-    ledger: Ledger,
-    outcome: Entry | Parked,
-    format_: Format,
-    *,
-    dry_run: bool = False,
-    notes: Sequence[str] = (),
-) -> None:
-    """One entry, or a message that waits, with the balances after it and what is special."""
-    from ledger.cli.output import emit_json, print_csv, print_figures, say
-    from ledger.documents import entry_document, parked_document
-    from ledger.records import Entry
-
-    told = [*notes, *_notes(outcome)]
-    if dry_run:
-        told.append("dry run: there is room, and nothing was written")
-    entry = outcome if isinstance(outcome, Entry) else None
-    available = None if entry is None else _available_after(ledger, entry)
-    if format_ is Format.JSON:
-        data = {
-            "entry": None if entry is None else entry_document(entry),
-            "parked": None if isinstance(outcome, Entry) else parked_document(outcome),
-            "available_after": available,
-            "replayed": outcome.replayed,
-            "dry_run": dry_run,
-        }
-        emit_json("entry", data, told)
-        return
-    if format_ is Format.CSV:
-        print_csv(WRITTEN_CSV, [_csv_row(outcome, available, dry_run=dry_run)])
-    elif entry is None:
-        print_figures(f"parked the {outcome.kind} of {outcome.job}", [])
-    else:
-        print_figures(_sentence(entry, dry_run=dry_run), _figures(entry, str(available)))
-    for note in told:
-        say(note)
-
-
-def _available_after(ledger: Ledger, entry: Entry) -> str:
-    """What a new job could reserve right after an entry."""
-    from ledger.units import show_credits
-
-    balance = ledger.balance(entry.wallet)
-    lapsing_e8 = balance.lapsing_e8 if balance.seq == entry.seq else 0
-    own_e8 = entry.posted_after_e8 - entry.held_after_e8
-    return show_credits(own_e8 + balance.credit_limit_e8 - lapsing_e8)
-
-
-def _csv_row(outcome: Entry | Parked, available: str | None, *, dry_run: bool) -> list[object]:
-    from ledger.documents import entry_document
-    from ledger.records import Entry
-
-    state = "replayed" if outcome.replayed else "dry_run" if dry_run else "written"
-    if not isinstance(outcome, Entry):
-        state = "replayed" if outcome.replayed else "parked"
-        known: dict[str, object] = {"kind": outcome.kind, "key": outcome.key, "job": outcome.job}
-    else:
-        known = {**entry_document(outcome)}
-    known |= {"outcome": state, "available_after": available}
-    return [known.get(name) for name in WRITTEN_CSV]
-
-
-def _sentence(entry: Entry, *, dry_run: bool) -> str:
-    from ledger.units import show_credits
-
-    credits = f"{show_credits(abs(entry.posted_e8 or entry.held_e8))} credits"
-    wallet, job = f"wallet {entry.wallet}", entry.job
-    if entry.kind == "reserve":
-        verb = "would reserve" if dry_run else "reserved"
-        return f"{verb} {credits} in {wallet} for {job}"
-    if entry.kind == "budget":
-        return _budget_sentence(entry)
-    return {
-        "open": f"opened {wallet}",
-        "top_up": f"topped up {wallet} by {credits}",
-        "extend": f"extended {job} in {wallet}" + (f" by {credits}" if entry.held_e8 else ""),
-        "charge": f"charged {credits} to {wallet} for {job}",
-        "release": f"released {credits} of {job} to {wallet}",
-        "refund": f"refunded {credits} of {job} to {wallet}",
-        "adjust": f"adjusted {wallet} by {show_credits(entry.posted_e8)} credits",
-        "lapse": f"{credits} of {wallet} lapsed",
-    }.get(entry.kind, f"{entry.kind} of {credits} in {wallet}")
-
-
-def _budget_sentence(entry: Entry) -> str:
-    from ledger.documents import entry_document
-
-    facts = entry_document(entry)["facts"]
-    title = f"budget {facts['name']} of wallet {entry.wallet}"
-    if facts["removed"]:
-        return f"removed {title}"
-    matched = ", ".join(f"{name}={value}" for name, value in json.loads(facts["selector"]).items())
-    length = f" of {facts['rolling_seconds']:,} s" if facts.get("rolling_seconds") else ""
-    period = {"in_flight": "in flight at any time", "lifetime": "in all"}.get(
-        facts["period"], f"per {facts['period']}{' window' if length else ''}{length}"
-    )
-    return f"set {title}: {facts['limit']} credits {period} for {matched or 'all jobs'}"
-
-
-def _figures(entry: Entry, available: str) -> list[tuple[str, str]]:
-    from ledger.units import show_credits
-
-    if entry.kind == "budget":
-        return []
-    return [
-        ("posted", show_credits(entry.posted_after_e8)),
-        ("held", show_credits(entry.held_after_e8)),
-        ("available", available),
-    ]
-
-
-def _notes(outcome: Entry | Parked) -> list[str]:
-    """What a person should know about an outcome besides its figures."""
-    from ledger.records import Entry
-    from ledger.units import show_credits
-
-    replayed = (
-        f"{outcome.kind} key {outcome.key!r} was used before for the same:"
-        " this is the first result, and nothing more was written"
-    )
-    if not isinstance(outcome, Entry):
-        waits = (
-            f"nobody has reserved job {outcome.job!r} yet: the {outcome.kind} waits in the inbox"
-        )
-        return [replayed, waits] if outcome.replayed else [waits]
-    notes = [replayed] if outcome.replayed and outcome.kind != "open" else []
-    if outcome.replayed and outcome.kind == "open":
-        notes.append(f"wallet {outcome.wallet!r} is open already, and nothing more was written")
-    if outcome.late:
-        notes.append("late: after the release or the deadline of its hold")
-    if outcome.over_e8:
-        notes.append(f"{show_credits(outcome.over_e8)} credits more than its hold was made for")
-    if outcome.uncollected_e8:
-        left = show_credits(outcome.uncollected_e8)
-        notes.append(f"{left} credits of it were not taken, by the policy of its hold")
-    for item in outcome.crossed:
-        whose = f" for {item.group}" if item.group else ""
-        notes.append(f"budget {item.budget!r}{whose} reached {item.percent} %")
-    if outcome.posted_after_e8 < 0 and outcome.posted_e8 < 0:
-        notes.append(f"wallet {outcome.wallet!r} is below zero")
-    return notes
-
+# Entries
 
 ENTRIES_CSV = (
     *("wallet", "seq", "kind", "key", "job", "contra", "posted", "held", "posted_after"),
-    *("held_after", "over", "uncollected", "late", "happened_at", "recorded_at"),
+    *("held_after", "over", "uncollected", "late", "cash", "currency", "expires", "reason"),
+    *("seconds", "happened_at", "recorded_at"),
 )
+"""Columns of entries as CSV."""
 
 
 def print_entries(book: str, entries: Sequence[Entry], format_: Format, *, title: str) -> None:
@@ -385,13 +304,17 @@ def entry_rows(entries: Sequence[Entry]) -> Iterator[list[object]]:
 
 
 def print_entry_table(entries: Sequence[Entry], *, title: str) -> None:
-    """Entries, one a line: what each moved."""
+    """Entries, one a line: what each moved, and why."""
     from ledger.cli.output import print_table
     from ledger.units import show_credits
 
-    numbers = ["seq", "happened", "posted", "held"]
+    reasons = any(entry.details.get("reason") for entry in entries)
+    numbers = ["seq", "happened (UTC)", "posted", "held"]
     print_table(
-        ["wallet", "seq", "happened", "what", "job or key", "posted", "held"],
+        [
+            *("wallet", "seq", "happened (UTC)", "what", "job or key", "posted", "held"),
+            *(["reason"] if reasons else []),
+        ],
         [
             [
                 entry.wallet,
@@ -401,13 +324,35 @@ def print_entry_table(entries: Sequence[Entry], *, title: str) -> None:
                 entry.job or entry.key,
                 show_credits(entry.posted_e8) if entry.posted_e8 else "",
                 show_credits(entry.held_e8) if entry.held_e8 else "",
+                *([entry.details.get("reason", "")] if reasons else []),
             ]
             for entry in entries
         ],
         title=title,
         numbers=numbers,
-        narrow=["seq", "what", "job or key", "posted", "held"],
+        drops=["reason", "wallet", "seq", "job or key"],
     )
+
+
+def counted(amount_e8: int) -> str:
+    """An amount without its sign, and what it counts.
+
+    >>> counted(100_000_000), counted(-250_000_000)
+    ('1 credit', '2.5 credits')
+    """
+    from ledger.units import show_credits
+
+    amount = show_credits(abs(amount_e8))
+    return "1 credit" if amount == "1" else f"{amount} credits"
+
+
+def many(number: int, one: str, several: str | None = None) -> str:
+    """A number of things.
+
+    >>> many(1, "wallet"), many(1200, "entry", "entries")
+    ('1 wallet', '1,200 entries')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def minute(when: datetime) -> str:
@@ -417,6 +362,15 @@ def minute(when: datetime) -> str:
     '2026-10-10 08:05'
     """
     return f"{when.astimezone(UTC):%Y-%m-%d %H:%M}"
+
+
+def minute_of(text: str | None) -> str:
+    """A moment of a document for people; nothing for none.
+
+    >>> minute_of("2026-10-10T08:05:59Z"), minute_of(None)
+    ('2026-10-10 08:05', '')
+    """
+    return "" if text is None else text[:16].replace("T", " ")
 
 
 def word(kind: str) -> str:

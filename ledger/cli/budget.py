@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.cli.books import labels_of, minute, now, open_ledger, print_written, word
+from ledger.cli.books import labels_of, minute, minute_of, now, open_ledger, pairs, word
 from ledger.cli.options import (
     DEFAULT_DB,
     BookOption,
@@ -17,11 +17,14 @@ from ledger.cli.options import (
     KeyOption,
     WalletArgument,
 )
+from ledger.cli.parsing import AmountCommand, Group
+from ledger.cli.written import print_written
 
 if TYPE_CHECKING:
     from ledger.documents import BudgetDocument, BudgetStatusDocument
 
 app = typer.Typer(
+    cls=Group,
     help="Limit what jobs may spend, by label and period.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -39,7 +42,7 @@ SET_EXAMPLES = """
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="The name of the budget.")]
 
 
-@app.command("set", epilog=SET_EXAMPLES)
+@app.command("set", cls=AmountCommand, epilog=SET_EXAMPLES)
 def set_(
     wallet: WalletArgument,
     name: NameArgument,
@@ -140,18 +143,18 @@ def _csv_row(item: BudgetDocument) -> list[object]:
     return [
         item["name"],
         item["limit"],
-        " ".join(f"{label}={value}" for label, value in item["match"].items()),
+        pairs(item["match"]),
         item["period"],
         item["rolling_seconds"],
         item["timezone"],
         item["hard"],
-        " ".join(item["thresholds"]),
+        ";".join(item["thresholds"]),
         item["counts_from"],
     ]
 
 
 def _matched(item: BudgetDocument) -> str:
-    return ", ".join(f"{label}={value}" for label, value in item["match"].items()) or "all jobs"
+    return pairs(item["match"], ", ") or "all jobs"
 
 
 def _period(item: BudgetDocument) -> str:
@@ -185,10 +188,22 @@ def status(
         emit_json("budget-status", data)
     elif format_ is Format.CSV:
         header = [
-            *("name", "group", "period", "hard", "limit", "held", "used", "left", "percent"),
+            *(
+                "name",
+                "match",
+                "group",
+                "period",
+                "hard",
+                "limit",
+                "held",
+                "used",
+                "left",
+                "percent",
+            ),
             *("over_limit", "starts_at", "ends_at"),
         ]
-        print_csv(header, ([dict(item)[column] for column in header] for item in found))
+        rows = [dict(item) | {"match": pairs(item["match"])} for item in found]
+        print_csv(header, ([row[column] for column in header] for row in rows))
     elif found:
         numbers = ["limit", "held", "used", "left", "%", "until (UTC)"]
         print_table(
@@ -196,7 +211,7 @@ def status(
             [_status_row(item) for item in found],
             title=f"Budgets of wallet {wallet} on {minute(moment)} UTC",
             numbers=numbers,
-            narrow=["budget", "for", "limit", "left", "%"],
+            drops=["until (UTC)", "held", "used", "%"],
         )
     else:
         say(f"wallet {wallet} has no budgets")
@@ -205,11 +220,19 @@ def status(
 def _status_row(item: BudgetStatusDocument) -> list[str]:
     until = item["ends_at"]
     return [
-        item["name"],
-        item["group"] or "all",
+        item["name"] if item["hard"] else f"{item['name']} (soft)",
+        _share(item),
         *(item["limit"], item["held"], item["used"], item["left"], item["percent"]),
-        word(item["period"]) if until is None else until[:16].replace("T", " "),
+        word(item["period"]) if until is None else minute_of(until),
     ]
+
+
+def _share(item: BudgetStatusDocument) -> str:
+    """Which jobs share a limit: what a budget matches, with the values of one share in it."""
+    from ledger.budgets import EACH
+
+    fixed = {label: value for label, value in item["match"].items() if value != EACH}
+    return ", ".join(part for part in (pairs(fixed, ", "), item["group"]) if part) or "all jobs"
 
 
 @app.command()

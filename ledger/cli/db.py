@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ledger.cli.books import engine_of, require_file
+from ledger.cli.books import engine_of, many, require_file
 from ledger.cli.options import (
     DEFAULT_DB,
     BookOption,
@@ -14,11 +14,13 @@ from ledger.cli.options import (
     Format,
     FormatOption,
 )
+from ledger.cli.parsing import Group
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Engine
 
 app = typer.Typer(
+    cls=Group,
     help="Make the tables of a database, or bring them up to date.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -42,7 +44,7 @@ def upgrade(db: DbOption = DEFAULT_DB, format_: FormatOption = Format.TABLE) -> 
 
 @app.command()
 def status(db: DbOption = DEFAULT_DB, format_: FormatOption = Format.TABLE) -> None:
-    """Show which version the tables have, and which this program needs.
+    """Show which version the tables have, which this program needs, and which books there are.
 
     Exits with 8 if they must be upgraded first, or the database is no ledger.
     """
@@ -100,8 +102,9 @@ def copy(
         print_csv(("table", "rows"), copied.rows.items())
     else:
         print_text(
-            f"copied and verified: book {book} with {copied.wallets:,} wallets and"
-            f" {copied.entries:,} entries, from {shown_url(source)} to {shown_url(target)}"
+            f"copied and verified: book {book} with {many(copied.wallets, 'wallet')} and"
+            f" {many(copied.entries, 'entry', 'entries')},"
+            f" from {shown_url(source)} to {shown_url(target)}"
         )
 
 
@@ -118,6 +121,7 @@ def _print(
     from ledger.store import schema
 
     status = schema.status(engine)
+    books = _books(url) if status.state == "current" else []
     document = {
         "url": schema.shown_url(url),
         "state": status.state,
@@ -127,18 +131,27 @@ def _print(
         "server_version": status.server_version,
         "found": found,
         "distributed": list(distributed),
+        "books": books,
     }
     if format_ is Format.JSON:
         emit_json("store", document)
     elif format_ is Format.CSV:
-        names = [name for name in document if name != "distributed"]
-        print_csv(names, [[document[name] for name in names]])
+        row = {name: value for name, value in document.items() if name != "distributed"}
+        print_csv(list(row), [list((row | {"books": ";".join(books)}).values())])
     else:
         rows = [
             ("database", document["url"]),
             ("server", f"{status.dialect} {status.server_version}"),
             ("tables", f"{status.state}, revision {status.revision or 'none'}"),
             ("needed", f"revision {status.head}"),
+            ("books", ", ".join(books) or "none yet"),
         ]
         lines = [f"{name:<9} {value}" for name, value in rows]
         print_text("\n".join([*lines, *([said] if said else [])]))
+
+
+def _books(url: URL) -> list[str]:
+    from ledger import Ledger
+
+    with Ledger(url.render_as_string(hide_password=False)) as ledger:
+        return ledger.books()

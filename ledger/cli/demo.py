@@ -29,12 +29,14 @@ def demo(
 
     Request bodies, a real clip, a plan of jobs, where the price sources disagree; and ten days of
     a book: budgets, a few hundred jobs, a refusal, the statement and its proof.
-    Every step prints the command that it runs.
+    Every step prints the command that it runs. Nothing that is in FOLDER already is changed.
     """
     with as_file(files("ledger") / "demo") as shipped:
         _show_prices(shipped if into is None else _copied(shipped, into))
         with _workplace(shipped, into) as folder:
             _show_book(folder)
+        if into is not None:
+            _show_where(into)
 
 
 def _show_prices(folder: Path) -> None:
@@ -105,6 +107,17 @@ def _show_book(folder: Path) -> None:
     show(folder, lambda title: print_text(f"\n{next(numbers)}. {title}"))
 
 
+def _show_where(into: Path) -> None:
+    """Where the book is that was kept, and how one goes on with it."""
+    from ledger.cli.demo_book import DATABASE
+    from ledger.cli.output import print_text
+
+    path = shlex.quote(as_typed(into / DATABASE))
+    print_text(
+        f"\nThe book is kept in {path}. Try:\n   $ kling-ledger wallet lots studio --db {path}"
+    )
+
+
 @contextmanager
 def _workplace(shipped: Path, into: Path | None) -> Iterator[Path]:
     """Where the demo's book is kept: beside the inputs, or for the time of the demo only."""
@@ -123,15 +136,39 @@ def _installed() -> set[str]:
     return {module for module in ("polars", "av") if find_spec(module) is not None}
 
 
-def _copied(folder: Path, into: Path) -> Path:
+INPUTS = ("requests.json", "plan.csv", "dance.mp4")
+
+
+def _copied(shipped: Path, into: Path) -> Path:
+    """The inputs of the demo in a folder of the reader's, where nothing of theirs is touched.
+
+    Raises:
+        InvalidInput: it is no folder; a file of the demo is there already.
+    """
+    from ledger.cli.demo_book import DATABASE, REQUEST
     from ledger.errors import InvalidInput
 
     if into.exists() and not into.is_dir():
         raise InvalidInput(f"{into}: is not a folder")
+    for name in (*(f"{DATABASE}{ending}" for ending in ("", "-wal", "-shm")), REQUEST):
+        if (into / name).exists():
+            raise _is_there(into / name)
+    for name in INPUTS:
+        path = into / name
+        if path.exists() and (
+            not path.is_file() or path.read_bytes() != (shipped / name).read_bytes()
+        ):
+            raise _is_there(path)
     into.mkdir(parents=True, exist_ok=True)
-    for name in ("requests.json", "plan.csv", "dance.mp4"):
-        (into / name).write_bytes((folder / name).read_bytes())
+    for name in INPUTS:
+        (into / name).write_bytes((shipped / name).read_bytes())
     return into
+
+
+def _is_there(path: Path) -> Exception:
+    from ledger.errors import InvalidInput
+
+    return InvalidInput(f"{path}: is there already; name another folder, or remove it")
 
 
 def as_typed(argument: object) -> str:

@@ -99,12 +99,11 @@ def show(folder: Path, title: Callable[[str], None]) -> None:
 
     bodies = json.loads((folder / BODIES).read_text(encoding="utf-8"))
     (folder / REQUEST).write_text(json.dumps(bodies[0], indent=2) + "\n", encoding="utf-8")
-    for ending in ("", "-wal", "-shm"):
-        (folder / f"{DATABASE}{ending}").unlink(missing_ok=True)
     time = _Clock()
     with clock(time), _environment(folder / DATABASE):
         title("A book of credits: a wallet, what came in, and two budgets")
-        print_text(f"   $ export KLING_LEDGER_DB={as_typed(folder / DATABASE)}\n")
+        print_text("   From here on the demo goes by a clock of its own, in October 2026.\n")
+        print_text(f"   $ export KLING_LEDGER_DB={shlex.quote(as_typed(folder / DATABASE))}\n")
         _type(
             "wallet open studio",
             "wallet top-up studio 26000 --key invoice-881 --cash 382.35 --currency USD",
@@ -165,30 +164,15 @@ def _type(*lines: str) -> None:
 
 
 def _refuse(line: str) -> None:
-    """A command that is refused, and its refusal taken apart."""
-    from ledger.cli.output import complain, print_figures, print_text
+    """A command that is refused; it says why by itself."""
+    from ledger.cli.output import complain
     from ledger.errors import BudgetExceeded
-    from ledger.units import show_credits
 
     try:
         _type(line)
     except BudgetExceeded as error:
         sys.stdout.flush()
-        complain(str(error))
-        blocked = error.blocking[0]
-    figures = [
-        ("needed", blocked.needed_e8),
-        ("available", blocked.available_e8),
-        ("held by open jobs", blocked.held_e8),
-    ]
-    print_figures(
-        f"in the way: budget {blocked.limit}, the share of {blocked.group}",
-        [(name, show_credits(amount_e8)) for name, amount_e8 in figures],
-    )
-    helps = (
-        f"helps: there is room from {blocked.frees_at}" if blocked.retryable else "does not help"
-    )
-    print_text(f"trying again {helps}")
+        complain(str(error), *error.__notes__)
 
 
 # Ten days

@@ -8,11 +8,12 @@ import typer
 
 from ledger.cli.books import (
     age,
+    minute_of,
     now,
     open_ledger,
+    pairs,
     print_entries,
     print_entry_table,
-    print_written,
 )
 from ledger.cli.options import (
     DEFAULT_DB,
@@ -24,11 +25,14 @@ from ledger.cli.options import (
     JobArgument,
     JobKeyOption,
 )
+from ledger.cli.parsing import Group
+from ledger.cli.written import print_written
 
 if TYPE_CHECKING:
     from ledger.documents import HoldDocument, MessageDocument
 
 app = typer.Typer(
+    cls=Group,
     help="Look after holds: jobs that are not settled yet.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -55,7 +59,7 @@ def list_(
     from ledger.cli.output import emit_json, print_csv, print_table, say
     from ledger.documents import hold_document
     from ledger.records import us
-    from ledger.units import iso
+    from ledger.units import iso, show_credits
 
     moment = now()
     wanted = None if state is None else state.value
@@ -69,19 +73,17 @@ def list_(
         emit_json("holds", data, notes)
         return
     if format_ is Format.CSV:
-        header = [
-            *("job", "wallet", "state", "amount", "held", "charged", "refunded", "policy"),
-            *("on_deadline", "reserved_at", "deadline", "age_seconds"),
-        ]
-        print_csv(header, ([dict(item)[name] for name in header] for item in found))
+        print_csv(HOLDS_CSV, map(_csv_row, found))
     elif found:
-        numbers = ["held", "charged", "deadline (UTC)", "age"]
+        deadline = "deadline (UTC)"
+        held = show_credits(sum(item.held_e8 for item in items[:limit]))
         print_table(
-            ["job", "wallet", "state", "held", "charged", "deadline (UTC)", "age"],
+            ["job", "wallet", "state", "held", "charged", deadline, "age"],
             map(_row, found),
+            total=["total", "", "", held, "", "", ""],
             title=f"Holds of book {book}" if wallet is None else f"Holds of wallet {wallet}",
-            numbers=numbers,
-            narrow=["job", "state", "held", "deadline (UTC)", "age"],
+            numbers=["held", "charged", deadline, "age"],
+            drops=["charged", "wallet", "age", deadline],
         )
     else:
         notes.append("no such holds" if wanted or wallet else f"book {book} has no holds yet")
@@ -89,16 +91,34 @@ def list_(
         say(note)
 
 
+HOLDS_CSV = (
+    *("job", "wallet", "state", "amount", "held", "charged", "refunded", "policy"),
+    *("on_deadline", "labels", "price_version", "reserved_at", "deadline", "age_seconds"),
+)
+
+
+def _csv_row(item: HoldDocument) -> list[object]:
+    known = dict(item) | {
+        "labels": pairs(item["labels"]),
+        "price_version": (item["price"] or {}).get("version"),
+    }
+    return [known[name] for name in HOLDS_CSV]
+
+
 def _row(item: HoldDocument) -> list[str]:
     return [
         item["job"],
         item["wallet"],
         item["state"],
-        "" if item["held"] == "0" else item["held"],
-        "" if item["charged"] == "0" else item["charged"],
-        item["deadline"][:16].replace("T", " "),
+        _or_nothing(item["held"]),
+        _or_nothing(item["charged"]),
+        minute_of(item["deadline"]),
         age(item["age_seconds"]),
     ]
+
+
+def _or_nothing(figure: str) -> str:
+    return "" if figure == "0" else figure
 
 
 @app.command()
@@ -208,20 +228,21 @@ def inbox(
         print_table(
             ["recorded (UTC)", "what", "job", "key", "credits"],
             [
-                [minute_of(item), item["kind"], item["job"], item["key"], _credits(item)]
+                [
+                    minute_of(item["recorded_at"]),
+                    item["kind"],
+                    item["job"],
+                    item["key"],
+                    _credits(item),
+                ]
                 for item in found
             ],
             title=f"Waiting in book {book}",
             numbers=["recorded (UTC)", "credits"],
-            narrow=["what", "job", "key", "credits"],
+            drops=["recorded (UTC)", "key"],
         )
     else:
         say(f"book {book}: nothing waits")
-
-
-def minute_of(item: MessageDocument) -> str:
-    """When a message was recorded, for people."""
-    return item["recorded_at"][:16].replace("T", " ")
 
 
 def _credits(item: MessageDocument) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +9,9 @@ import typer
 from ledger.cli.books import (
     deadline_of,
     labels_of,
-    minute,
     now,
     open_ledger,
     prices_asked_for,
-    print_written,
 )
 from ledger.cli.options import (
     DEFAULT_DB,
@@ -36,12 +33,12 @@ from ledger.cli.options import (
     WalletArgument,
     open_book,
 )
+from ledger.cli.refusals import telling_refusals
+from ledger.cli.written import about_hold, print_written
 
 if TYPE_CHECKING:
-    from ledger import Ledger
     from ledger.pricebook import PriceBook
     from ledger.pricing import Quote
-    from ledger.records import Entry
 
 RESERVE_EXAMPLES = """
 **Examples**
@@ -60,7 +57,10 @@ CHARGE_EXAMPLES = """
 `kling-ledger charge job-2 --seconds 9.2`    priced as its request was
 """
 
-_DEADLINE = "From when on the outcome counts as unknown: `6h`, `90m`, `2d`, or a moment."
+_DEADLINE = (
+    "From when on the outcome counts as unknown: a length such as `30s`, `90m`, `6h`, `2d` or"
+    " `1d12h`, or a moment with its time zone."
+)
 
 
 def reserve(
@@ -124,20 +124,21 @@ def reserve(
         asked = _quoted(source, request, seconds, channel, at)
         notes = list(asked.notes)
     with open_ledger(db, book, prices=source) as ledger:
-        entry = ledger.reserve(
-            wallet,
-            asked,
-            key=key,
-            labels=labels,
-            deadline=until,
-            policy=policy.value,
-            on_deadline=on_deadline.value,
-            at=at,
-            dry_run=dry_run,
-        )
-        if not dry_run:
-            notes += _about_hold(ledger, entry)
-        print_written(ledger, entry, format_, dry_run=dry_run, notes=notes)
+        with telling_refusals(format_, book=book, job=key):
+            entry = ledger.reserve(
+                wallet,
+                asked,
+                key=key,
+                labels=labels,
+                deadline=until,
+                policy=policy.value,
+                on_deadline=on_deadline.value,
+                at=at,
+                dry_run=dry_run,
+            )
+        more, hints = ([], []) if dry_run else about_hold(ledger, entry)
+        notes += more
+        print_written(ledger, entry, format_, dry_run=dry_run, notes=notes, hints=hints)
 
 
 def _quoted(
@@ -164,17 +165,6 @@ def _quoted(
     return source.quote(job, at=moment, channel=channel)
 
 
-def _about_hold(ledger: Ledger, entry: Entry) -> list[str]:
-    """What a reserve has led to: its deadline, and messages that had waited for it."""
-    hold = ledger.hold(str(entry.job))
-    if hold.last_seq > entry.seq and not entry.replayed:
-        applied = f"what waited in the inbox for job {hold.job!r} was applied"
-        return [f"{applied}; see: kling-ledger holds show {shlex.quote(hold.job)}"]
-    if hold.state == "open":
-        return [f"the outcome counts as unknown from {minute(hold.deadline)} UTC on"]
-    return []
-
-
 def extend(
     job: JobArgument,
     key: KeyOption,
@@ -195,8 +185,10 @@ def extend(
         raise typer.BadParameter("give --amount, --deadline, or both")
     until = deadline_of(deadline)
     with open_ledger(db, book) as ledger:
-        entry = ledger.extend(job, key=key, amount=amount, deadline=until, at=at)
-        print_written(ledger, entry, format_, notes=_about_hold(ledger, entry))
+        with telling_refusals(format_, book=book, job=job):
+            entry = ledger.extend(job, key=key, amount=amount, deadline=until, at=at)
+        notes, hints = about_hold(ledger, entry)
+        print_written(ledger, entry, format_, notes=notes, hints=hints)
 
 
 def charge(

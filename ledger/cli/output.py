@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from time import monotonic
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 from unicodedata import category
 
+from rich.box import SIMPLE
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ProgressBar",
+    "Shortened",
     "complain",
     "emit_json",
     "money",
@@ -53,9 +56,11 @@ def say(message: str) -> None:
     _console(sys.stderr).print(Text(f"note: {_cell(message)}", style="dim"), soft_wrap=True)
 
 
-def complain(message: str) -> None:
-    """What went wrong."""
+def complain(message: str, *more: str) -> None:
+    """What went wrong, and what else is known about it, a line each."""
     text = Text("error: ", style="bold red").append(_cell(message), style="not bold default")
+    for line in more:
+        text.append(f"\n  {_cell(line)}", style="not bold default")
     _console(sys.stderr).print(text, soft_wrap=True)
 
 
@@ -84,6 +89,35 @@ def _plain(cell: object) -> object:
     return "" if cell is None else cell
 
 
+class Shortened(NamedTuple):
+    """A column whose cells are cut before others are left out, such as dates without their year."""
+
+    name: str
+    cut: Callable[[str], str]
+    then: str
+    """What the column is called then."""
+
+
+class _Column(NamedTuple):
+    name: str
+    cells: list[str]
+    """The footer last, where there is one."""
+    number: bool
+
+    @property
+    def widest(self) -> int:
+        lines = [line for text in (self.name, *self.cells) for line in text.splitlines()]
+        return max(map(cell_len, lines))
+
+    @property
+    def least(self) -> int:
+        """How wide it must be so that no word and no number is broken."""
+        if self.number:
+            return self.widest
+        words = [word for text in (self.name, *self.cells) for word in text.split()]
+        return max((cell_len(word) for word in words), default=1)
+
+
 def print_table(
     header: Sequence[str],
     rows: Iterable[Sequence[object]],
@@ -91,55 +125,98 @@ def print_table(
     title: str | None = None,
     total: Sequence[object] | None = None,
     numbers: Sequence[str] = (),
-    narrow: Sequence[str] = (),
-) -> None:
+    drops: Sequence[str | Shortened] = (),
+) -> list[str]:
     """Rows as a table; columns named in `numbers` are aligned to the right and never broken.
 
-    A terminal that is too narrow gets the columns named in `narrow`, or one cell a line.
+    A terminal that is too narrow gets no frame, then not the columns of `drops`, one after the
+    other, and at last one cell a line. Gives the names of the columns that were left out.
     """
     console = _console(sys.stdout)
     if title:
         console.print(Text(_cell(title), style="bold"), soft_wrap=True)
     lines = [[_cell(cell) for cell in row] for row in (*rows, *([total] if total else []))]
+    columns = []
     for place, name in enumerate(header):
-        if name in numbers:
-            for line, cell in zip(lines, _aligned([line[place] for line in lines]), strict=True):
-                line[place] = cell
-    footers = lines.pop() if total else [""] * len(header)
-    table = Table(show_footer=bool(total))
-    for name, footer in zip(header, footers, strict=True):
+        cells = [line[place] for line in lines]
         number = name in numbers
+        columns.append(_Column(name, _aligned(cells) if number else cells, number))
+    fitting = _fitting(columns, drops, console.width)
+    if fitting is None:
+        _print_records(console, columns)
+        return []
+    shown, framed, left_out = fitting
+    console.print(_table(shown, framed, console.width, has_total=bool(total)))
+    if left_out:
+        say(f"left out, for want of room: {', '.join(left_out)}")
+    return left_out
+
+
+def _fitting(
+    columns: list[_Column], drops: Sequence[str | Shortened], width: int
+) -> tuple[list[_Column], bool, list[str]] | None:
+    """The columns that there is room for, whether there is room for a frame, what is left out."""
+    left_out: list[str] = []
+    for step in (None, *drops):
+        if isinstance(step, Shortened):
+            columns = [_cut(each, step) if each.name == step.name else each for each in columns]
+        elif step is not None:
+            left_out += [each.name for each in columns if each.name == step]
+            columns = [each for each in columns if each.name != step]
+        needed = sum(each.least for each in columns)
+        for framed in (True, False):
+            if needed + _between(len(columns), framed=framed) <= width:
+                return columns, framed, left_out
+    return None
+
+
+def _cut(column: _Column, step: Shortened) -> _Column:
+    return column._replace(name=step.then, cells=[step.cut(cell) for cell in column.cells])
+
+
+def _between(columns: int, *, framed: bool) -> int:
+    """What a table needs besides its cells."""
+    return 3 * columns + 1 if framed else 2 * (columns - 1)
+
+
+def _table(columns: list[_Column], framed: bool, width: int, *, has_total: bool) -> Table:
+    table = Table(show_footer=has_total)
+    if not framed:
+        table = Table(
+            show_footer=has_total, box=SIMPLE, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+        )
+    widths = _widths(columns, width - _between(len(columns), framed=framed))
+    rows = len(columns[0].cells) - has_total
+    for column, wide in zip(columns, widths, strict=True):
         table.add_column(
-            name,
-            footer=Text(footer),
-            justify="right" if number else "left",
+            column.name,
+            footer=Text(column.cells[-1] if has_total else ""),
+            justify="right" if column.number else "left",
             overflow="fold",
-            no_wrap=number,
+            no_wrap=column.number,
+            width=wide,
         )
-    for line in lines:
-        table.add_row(*map(Text, line))
-    unbounded = console.options.update(max_width=10_000)
-    if console.measure(table, options=unbounded).minimum <= console.width:
-        console.print(table)
-    elif narrow:
-        kept = [place for place, name in enumerate(header) if name in narrow]
-        print_table(
-            [header[place] for place in kept],
-            [[line[place] for place in kept] for line in lines],
-            total=[footers[place] for place in kept] if total else None,
-            numbers=numbers,
-        )
-        left_out = ", ".join(name for name in header if name not in narrow)
-        say(f"left out, for want of room: {left_out}")
-    else:
-        _print_records(console, header, [*lines, *([footers] if total else [])])
+    for row in range(rows):
+        table.add_row(*(Text(column.cells[row]) for column in columns))
+    return table
 
 
-def _print_records(console: Console, header: Sequence[str], lines: Iterable[Sequence[str]]) -> None:
+def _widths(columns: list[_Column], room: int) -> list[int]:
+    """Each column as wide as its longest word, and what is left to those that need it most."""
+    widths = [column.least for column in columns]
+    wanted = [column.widest for column in columns]
+    spare = min(room - sum(widths), sum(wanted) - sum(widths))
+    for _ in range(spare):
+        place = max(range(len(columns)), key=lambda at: wanted[at] - widths[at])
+        widths[place] += 1
+    return widths
+
+
+def _print_records(console: Console, columns: Sequence[_Column]) -> None:
     """One cell a line, for a terminal too narrow for the table: no digit may be cut off."""
-    names = max(len(name) for name in header)
-    for line in lines:
-        cells = [(name, cell) for name, cell in zip(header, line, strict=True) if cell]
+    names = max(cell_len(column.name) for column in columns)
+    for row in range(len(columns[0].cells)):
+        cells = [(column.name, column.cells[row]) for column in columns if column.cells[row]]
         text = "\n".join(f"{name:<{names}}  {cell}" for name, cell in cells)
         console.print(Text(text + "\n"), soft_wrap=True)
 

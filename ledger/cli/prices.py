@@ -18,12 +18,14 @@ from ledger.cli.options import (
     complete_model,
     open_book,
 )
+from ledger.cli.parsing import Group
 
 if TYPE_CHECKING:
     from ledger.documents import ChannelDocument, ModelDocument
     from ledger.pricebook import PriceBook
 
 app = typer.Typer(
+    cls=Group,
     help="Look at the dated prices everything rests on.",
     no_args_is_help=True,
     rich_markup_mode="markdown",

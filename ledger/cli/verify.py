@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ledger.cli.books import open_ledger
+from ledger.cli.books import many, open_ledger
 from ledger.cli.options import DEFAULT_DB, BookOption, DbOption, Format, FormatOption
 
 
@@ -33,13 +33,9 @@ def verify(
         print_table(header, rows, title=f"Findings in book {book}")
     else:
         print_text(
-            f"book {book}: {_many(result.wallets, 'wallet', 'wallets')},"
-            f" {_many(result.entries, 'entry', 'entries')} replayed;"
+            f"book {book}: {many(result.wallets, 'wallet')},"
+            f" {many(result.entries, 'entry', 'entries')} replayed;"
             " all hashes, balances, holds, lots and budget windows agree"
         )
     if result.findings:
         raise VerificationFailed(result.findings)
-
-
-def _many(number: int, one: str, several: str) -> str:
-    return f"{number:,} {one if number == 1 else several}"

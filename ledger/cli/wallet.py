@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.cli.books import (
-    minute,
+    minute_of,
     open_ledger,
     print_entries,
-    print_written,
-    what,
     word,
 )
 from ledger.cli.options import (
@@ -27,11 +25,16 @@ from ledger.cli.options import (
     KeyOption,
     WalletArgument,
 )
+from ledger.cli.parsing import AmountCommand, Group
+from ledger.cli.statement import statement
+from ledger.cli.written import print_written
 
 if TYPE_CHECKING:
-    from ledger.records import Balance, Statement, TrialLine
+    from ledger.documents import LotDocument
+    from ledger.records import Balance, TrialLine
 
 app = typer.Typer(
+    cls=Group,
     help="Look after wallets, and bring credits in.",
     no_args_is_help=True,
     rich_markup_mode="markdown",
@@ -91,7 +94,7 @@ def list_(
             ],
             title=f"Wallets of book {book}",
             numbers=[word(name) for name in names[1:]],
-            narrow=["wallet", "posted", "held", "available"],
+            drops=["lapsing", "credit limit", "posted"],
         )
     else:
         say(f"book {book} has no wallets yet; open one with: kling-ledger wallet open NAME")
@@ -108,12 +111,14 @@ def balance(
 ) -> None:
     """Show what a wallet holds, now or before a moment.
 
-    Available is what a new job may reserve: posted, less what is held, plus the credit limit.
+    Available is what a new job may reserve: posted, less what is held and what has expired, plus
+    the credit limit.
     """
     from ledger.cli.output import emit_json, print_csv
     from ledger.documents import balance_document
     from ledger.units import iso, parse_moment
 
+    _require_before(before, by)
     moment = None if before is None else parse_moment(before)
     told = None if moment is None else iso(moment)
     with open_ledger(db, book) as ledger:
@@ -128,13 +133,19 @@ def balance(
         _print_balance(found, told, by)
 
 
+def _require_before(before: str | None, by: By) -> None:
+    """All that has happened is all that was recorded, so without a moment both are the same."""
+    if before is None and by is By.HAPPENED:
+        raise typer.BadParameter("--by happened belongs to --before")
+
+
 def _print_balance(found: Balance, before: str | None, by: By) -> None:
     from ledger.cli.output import print_figures
     from ledger.units import show_credits
 
-    figures = [("posted", found.posted_e8), ("held", -found.held_e8)]
+    figures = [("posted", found.posted_e8), ("held", found.held_e8)]
     if found.lapsing_e8:
-        figures.append(("lapsing", -found.lapsing_e8))
+        figures.append(("lapsing", found.lapsing_e8))
     if found.credit_limit_e8:
         figures.append(("credit limit", found.credit_limit_e8))
     figures.append(("available", found.available_e8))
@@ -144,108 +155,72 @@ def _print_balance(found: Balance, before: str | None, by: By) -> None:
     )
 
 
+app.command()(statement)
+
+
 @app.command()
-def statement(
+def lots(
     wallet: WalletArgument,
-    since: Annotated[
-        str | None,
-        typer.Option(metavar="DATE", help="From this day or moment on.", show_default="all"),
-    ] = None,
-    until: Annotated[
-        str | None,
-        typer.Option(metavar="DATE", help="Up to just before this day or moment."),
-    ] = None,
-    by: ByOption = By.RECORDED,
-    last: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Only the last N lines.", show_default="all"),
-    ] = None,
     db: DbOption = DEFAULT_DB,
     book: BookOption = "main",
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """Show the entries of a wallet with running balances.
-
-    Opening and closing balances are those before SINCE and before UNTIL.
-    """
-    from ledger.cli.output import emit_json, print_csv
-    from ledger.documents import statement_document
-    from ledger.units import parse_moment
-
-    first = None if since is None else parse_moment(since)
-    end = None if until is None else parse_moment(until)
-    with open_ledger(db, book) as ledger:
-        found = ledger.statement(wallet, since=first, until=end, by=by.value)
-    shown = found if last is None else _last(found, last)
-    if format_ is Format.TABLE:
-        _print_statement(shown, left_out=len(found.lines) - len(shown.lines))
-        return
-    document = statement_document(book, shown)
-    if format_ is Format.JSON:
-        emit_json("statement", document)
-        return
-    names = (
-        *("wallet", "seq", "kind", "key", "job", "contra", "posted", "held", "posted_after"),
-        *("held_after", "over", "uncollected", "late", "happened_at", "recorded_at"),
-    )
-    print_csv(names, ([dict(line)[name] for name in names] for line in document["lines"]))
-
-
-def _last(statement: Statement, count: int) -> Statement:
-    """The end of a statement; it opens with the balances before its first line."""
-    if count >= len(statement.lines):
-        return statement
-    before, kept = statement.lines[-count - 1], statement.lines[-count:]
-    return statement._replace(
-        lines=kept,
-        opening_posted_e8=before.posted_after_e8,
-        opening_held_e8=before.held_after_e8,
-    )
-
-
-def _print_statement(statement: Statement, *, left_out: int) -> None:
-    from ledger.cli.output import print_table, say
+    """List what came into a wallet, oldest first: what was paid, and what is left of it."""
+    from ledger.cli.output import Shortened, emit_json, print_csv, print_table, say
+    from ledger.documents import lot_document
     from ledger.units import show_credits
 
-    def carried(what: str, posted_e8: int, held_e8: int) -> list[str]:
-        return ["", "", what, "", "", "", show_credits(posted_e8), show_credits(held_e8)]
+    with open_ledger(db, book) as ledger:
+        items = ledger.lots(wallet)
+    found = [lot_document(item) for item in items]
+    if format_ is Format.JSON:
+        emit_json("lots", {"book": book, "wallet": wallet, "lots": found})
+        return
+    if format_ is Format.CSV:
+        print_csv(LOTS_CSV, ([dict(item)[name] for name in LOTS_CSV] for item in found))
+    elif found:
+        sums = (
+            sum(lot.granted_e8 for lot in items),
+            sum(lot.used_e8 for lot in items),
+            sum(lot.lapsed_e8 for lot in items),
+            sum(lot.remaining_e8 for lot in items),
+        )
+        figures = ["granted", "used", "lapsed", "remaining"]
+        numbers = ["lot", *figures, "paid", "expires (UTC)", "granted on (UTC)"]
+        days = Shortened("expires (UTC)", lambda cell: cell[:10], "expires")
+        print_table(
+            ["lot", "origin", *numbers[1:]],
+            map(_lot_row, found),
+            total=["", "total", *map(show_credits, sums), "", "", ""],
+            title=f"Lots of wallet {wallet}",
+            numbers=numbers,
+            drops=["granted on (UTC)", "lapsed", "lot", "used", days],
+        )
+    else:
+        say(f"nothing has come into wallet {wallet} yet")
 
-    numbers = ["posted", "held", "posted after", "held after"]
-    happened = statement.by == "happened"
-    rows: list[list[object]] = [
-        [
-            line.entry.seq,
-            minute(line.entry.happened_at if happened else line.entry.recorded_at),
-            what(line.entry),
-            line.entry.job or line.entry.key,
-            show_credits(line.entry.posted_e8) if line.entry.posted_e8 else "",
-            show_credits(line.entry.held_e8) if line.entry.held_e8 else "",
-            show_credits(line.posted_after_e8),
-            show_credits(line.held_after_e8),
-        ]
-        for line in statement.lines
+
+LOTS_CSV = (
+    *("lot", "origin", "granted", "used", "lapsed", "remaining", "cash", "currency"),
+    *("expires", "granted_at"),
+)
+
+
+def _lot_row(lot: LotDocument) -> list[object]:
+    return [
+        lot["lot"],
+        lot["origin"],
+        lot["granted"],
+        *(_or_nothing(lot["used"]), _or_nothing(lot["lapsed"]), _or_nothing(lot["remaining"])),
+        "" if lot["cash"] is None else f"{lot['cash']} {lot['currency'] or ''}".strip(),
+        minute_of(lot["expires"]),
+        minute_of(lot["granted_at"]),
     ]
-    opening = carried("opening", statement.opening_posted_e8, statement.opening_held_e8)
-    print_table(
-        ["seq", statement.by, "what", "job or key", *numbers],
-        [opening, *rows],
-        total=carried("closing", statement.closing_posted_e8, statement.closing_held_e8),
-        title=f"Statement of wallet {statement.wallet}{_span(statement)}",
-        numbers=["seq", statement.by, *numbers],
-        narrow=["seq", "what", "job or key", "posted", "posted after", "held after"],
-    )
-    if left_out:
-        say(f"{left_out:,} lines before these are not shown")
-
-
-def _span(statement: Statement) -> str:
-    since = "" if statement.since is None else f" from {minute(statement.since)}"
-    until = "" if statement.until is None else f" until {minute(statement.until)}"
-    return f"{since}{until} UTC" if since or until else ""
 
 
 @app.command(
     "top-up",
+    cls=AmountCommand,
     epilog=(
         "**Example**: `kling-ledger wallet top-up studio 1000 --key invoice-881 --cash 14.70"
         " --currency USD`"
@@ -289,8 +264,7 @@ def top_up(
 
 
 @app.command(
-    # So that -5 is an amount and not an option nobody knows.
-    context_settings={"ignore_unknown_options": True},
+    cls=AmountCommand,
     epilog=(
         "**Example**: `kling-ledger wallet adjust studio -5 --key fix-1 --reason"
         ' "typing error in invoice 881"`'
@@ -342,15 +316,18 @@ def trial_balance(
 ) -> None:
     """Show what every account was debited and credited; the sums are equal.
 
-    The account `wallets` is what the book owes to the owners of its wallets.
+    The account `wallets` is what the book owes to the owners of its wallets. Exits with 9 if the
+    sums differ.
     """
     from ledger.units import iso, parse_moment
 
+    _require_before(before, by)
     moment = None if before is None else parse_moment(before)
     told = None if moment is None else iso(moment)
     with open_ledger(db, book) as ledger:
         lines = ledger.trial_balance(before=moment, by=by.value)
     _print_trial_balance(book, lines, told, by, format_)
+    _require_equal_sums(book, lines)
 
 
 def _print_trial_balance(
@@ -376,6 +353,27 @@ def _print_trial_balance(
         title=f"Trial balance of book {book}{when}",
         numbers=["debit", "credit"],
     )
+
+
+def _require_equal_sums(book: str, lines: list[TrialLine]) -> None:
+    """Pass a trial balance whose debits are its credits.
+
+    Raises:
+        VerificationFailed: they differ.
+    """
+    from ledger.errors import VerificationFailed
+    from ledger.units import show_credits
+
+    debits_e8, credits_e8 = (
+        sum(line.debit_e8 for line in lines),
+        sum(line.credit_e8 for line in lines),
+    )
+    if debits_e8 != credits_e8:
+        problem = (
+            f"book {book!r}: debits of {show_credits(debits_e8)} are not credits of"
+            f" {show_credits(credits_e8)}; find out where with: kling-ledger verify"
+        )
+        raise VerificationFailed([problem])
 
 
 def _or_nothing(figure: str) -> str:

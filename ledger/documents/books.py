@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
+from ledger.errors import InsufficientCredits
 from ledger.records import moment
 from ledger.units import iso, show_credits
 
 if TYPE_CHECKING:
     from ledger.book.verify import Verification
     from ledger.budgets import Budget, BudgetStatus
+    from ledger.errors import Blocked, BudgetExceeded
     from ledger.records import (
         Balance,
         Crossing,
         Entry,
         Hold,
         InboxRecord,
+        Lot,
         Parked,
         Statement,
         StatementLine,
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "BalanceDocument",
+    "BlockingDocument",
     "BookFindingDocument",
     "BudgetDocument",
     "BudgetStatusDocument",
@@ -41,8 +45,11 @@ __all__ = [
     "HoldHistoryDocument",
     "HoldsDocument",
     "InboxDocument",
+    "LotDocument",
+    "LotsDocument",
     "MessageDocument",
     "ParkedDocument",
+    "RefusalDocument",
     "StatementDocument",
     "StatementLineDocument",
     "StoreDocument",
@@ -57,8 +64,10 @@ __all__ = [
     "budget_status_document",
     "entry_document",
     "hold_document",
+    "lot_document",
     "message_document",
     "parked_document",
+    "refusal_document",
     "statement_document",
     "trial_balance_document",
     "verification_document",
@@ -90,6 +99,11 @@ class EntryDocument(TypedDict):
     over: str
     uncollected: str
     late: bool
+    cash: str | None
+    currency: str | None
+    expires: str | None
+    reason: str | None
+    seconds: str | None
     lots: dict[str, str]
     facts: dict[str, Any]
     crossed: list[CrossingDocument]
@@ -169,6 +183,54 @@ class StatementDocument(TypedDict):
     opening: FiguresDocument
     lines: list[StatementLineDocument]
     closing: FiguresDocument
+
+
+class LotDocument(TypedDict):
+    """Credits that came in together; `lot` is the `seq` of the entry that brought them."""
+
+    lot: int
+    origin: str
+    granted: str
+    used: str
+    lapsed: str
+    remaining: str
+    cash: str | None
+    currency: str | None
+    expires: str | None
+    granted_at: str
+
+
+class LotsDocument(TypedDict):
+    """Data of `kling-ledger/lots/v1`: everything that came into a wallet, oldest first."""
+
+    book: str
+    wallet: str
+    lots: list[LotDocument]
+
+
+class BlockingDocument(TypedDict):
+    """A limit that had no room; `kind` is `credits` for the wallet's own, or `budget`."""
+
+    kind: str
+    limit: str
+    group: str
+    needed: str
+    available: str
+    held: str
+    retryable: bool
+    frees_at: str | None
+
+
+class RefusalDocument(TypedDict):
+    """Data of `kling-ledger/refusal/v1`: why the book said no; nothing was written."""
+
+    code: str
+    message: str
+    book: str
+    wallet: str
+    job: str
+    retryable: bool
+    blocking: list[BlockingDocument]
 
 
 class HoldDocument(TypedDict):
@@ -254,6 +316,7 @@ class BudgetStatusDocument(TypedDict):
     """How full a budget is, for one group."""
 
     name: str
+    match: dict[str, str]
     group: str
     period: str
     hard: bool
@@ -285,7 +348,7 @@ class TrialLineDocument(TypedDict):
 
 
 class TrialTotalDocument(TypedDict):
-    """The sums of a trial balance, which are equal."""
+    """The sums of a trial balance, which are equal unless the book contradicts itself."""
 
     debit: str
     credit: str
@@ -330,6 +393,7 @@ class StoreDocument(TypedDict):
     server_version: str
     found: str | None
     distributed: list[str]
+    books: list[str]
 
 
 class CopyDocument(TypedDict):
@@ -354,6 +418,7 @@ def entry_document(entry: Entry) -> EntryDocument:
     >>> document["posted"], document["facts"], document["happened_at"]
     ('1', {'origin': 'paid'}, '1970-01-01T00:00:00Z')
     """
+    facts = _facts(entry)
     return {
         "book": entry.book,
         "wallet": entry.wallet,
@@ -369,8 +434,13 @@ def entry_document(entry: Entry) -> EntryDocument:
         "over": show_credits(entry.over_e8),
         "uncollected": show_credits(entry.uncollected_e8),
         "late": bool(entry.late),
+        "cash": facts.get("cash"),
+        "currency": facts.get("currency"),
+        "expires": facts.get("expires"),
+        "reason": facts.get("reason"),
+        "seconds": facts.get("seconds"),
         "lots": {lot: show_credits(part) for lot, part in json.loads(entry.lots or "{}").items()},
-        "facts": _facts(entry),
+        "facts": facts,
         "crossed": [_crossing(item) for item in entry.crossed],
         "happened_at": _iso(entry.happened_at_us),
         "recorded_at": _iso(entry.recorded_at_us),
@@ -445,6 +515,55 @@ def _figures(posted_e8: int, held_e8: int) -> FiguresDocument:
     return {"posted": show_credits(posted_e8), "held": show_credits(held_e8)}
 
 
+def lot_document(lot: Lot) -> LotDocument:
+    """A lot as JSON."""
+    return {
+        "lot": lot.seq,
+        "origin": lot.origin,
+        "granted": show_credits(lot.granted_e8),
+        "used": show_credits(lot.used_e8),
+        "lapsed": show_credits(lot.lapsed_e8),
+        "remaining": show_credits(lot.remaining_e8),
+        "cash": None if lot.cash_e8 is None else show_credits(lot.cash_e8),
+        "currency": lot.currency,
+        "expires": _iso_or_none(lot.expires_at_us),
+        "granted_at": _iso(lot.granted_at_us),
+    }
+
+
+def refusal_document(
+    error: InsufficientCredits | BudgetExceeded, *, book: str, job: str
+) -> RefusalDocument:
+    """A refusal as JSON, with every limit that was in the way."""
+    of_wallet = isinstance(error, InsufficientCredits)
+    return {
+        "code": error.code,
+        "message": str(error),
+        "book": book,
+        "wallet": error.wallet,
+        "job": job,
+        "retryable": error.retryable,
+        # The wallet's own credits come first; a budget may be called "credits", too.
+        "blocking": [
+            _blocking("credits" if of_wallet and not place else "budget", item)
+            for place, item in enumerate(error.blocking)
+        ],
+    }
+
+
+def _blocking(kind: str, blocked: Blocked) -> BlockingDocument:
+    return {
+        "kind": kind,
+        "limit": blocked.limit,
+        "group": blocked.group,
+        "needed": show_credits(blocked.needed_e8),
+        "available": show_credits(blocked.available_e8),
+        "held": show_credits(blocked.held_e8),
+        "retryable": blocked.retryable,
+        "frees_at": blocked.frees_at,
+    }
+
+
 def hold_document(hold: Hold, now_us: int) -> HoldDocument:
     """A hold as JSON, with its state and age at a moment."""
     terms: dict[str, Any] = json.loads(hold.terms or "{}")
@@ -505,6 +624,7 @@ def budget_status_document(status: BudgetStatus) -> BudgetStatusDocument:
     budget = status.budget
     return {
         "name": budget.name,
+        "match": budget.labels,
         "group": status.group,
         "period": budget.period,
         "hard": bool(budget.hard),

@@ -79,7 +79,8 @@ def _unfit(url: URL) -> str | None:
     if url.get_backend_name() != "sqlite":
         return None
     if url.host:
-        return f"needs three slashes; did you mean sqlite:///{url.host}?"
+        path = "/".join(part for part in (url.host, url.database) if part)
+        return f"needs three slashes; did you mean sqlite:///{path}?"
     if url.query:
         return f"an SQLite file takes no options such as {next(iter(url.query))}"
     if "\0" in (url.database or ""):
