@@ -186,22 +186,28 @@ class Budget(NamedTuple):
             return Window(start, start + self.step_us + self.span_us)
         if self.period in {"lifetime", "in_flight", "job"}:
             return Window(0, FOREVER_US)
+        if self.period == "hour":
+            return self._hour(at_us)
         # Nearly every job falls into the window of the one before.
         latest = _LATEST.get((self.period, self.timezone))
         if latest is None or not latest.start_us <= at_us < latest.end_us:
             latest = _LATEST[self.period, self.timezone] = self._calendar_window(at_us)
         return latest
 
+    def _hour(self, at_us: int) -> Window:
+        # Counted on the clock's face, so that each of the two hours of a night in autumn that bear
+        # the same number has its own window. Where clocks move by half an hour such windows
+        # overlap, so none stands for a moment but by this rule.
+        offset = moment(at_us).astimezone(ZoneInfo(self.timezone)).utcoffset() or timedelta(0)
+        into_us = (at_us + offset // timedelta(microseconds=1)) % _HOUR_US
+        return Window(at_us - into_us, at_us - into_us + _HOUR_US)
+
+    def end_of(self, start_us: int) -> int:
+        """The end of the window that starts at a moment."""
+        return start_us + _HOUR_US if self.period == "hour" else self.window(start_us).end_us
+
     def _calendar_window(self, at_us: int) -> Window:
         local = moment(at_us).astimezone(ZoneInfo(self.timezone))
-        if self.period == "hour":
-            # Counted on the clock's face, so that each of the two hours of a night in autumn that
-            # bear the same number has its own window.
-            into = timedelta(
-                minutes=local.minute, seconds=local.second, microseconds=local.microsecond
-            )
-            start = at_us - into // timedelta(microseconds=1)
-            return Window(start, start + _HOUR_US)
         midnight = local.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
         if self.period == "day":
             first, after = midnight, midnight + timedelta(days=1)

@@ -495,6 +495,8 @@ def name(text: object, what: str) -> str:
             if (unfit := _unfit(char)) is not None:
                 problem = f"has a character that {unfit} at place {place + 1}"
                 raise InvalidEntry(what, [Fault("", f"{problem} (U+{ord(char):04X})")])
+        if _JOINERS.issuperset(text):
+            raise InvalidEntry(what, [Fault("", "has nothing that can be seen")])
     if text[0].isspace() or text[-1].isspace():
         raise InvalidEntry(what, [Fault("", "must not begin or end with a space")])
     return text

@@ -12,6 +12,7 @@ from sqlalchemy import Engine, create_engine
 
 from ledger import CustomElement, Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve
+from ledger.book.items import Item
 from ledger.errors import (
     BatchRefused,
     BudgetExceeded,
@@ -537,6 +538,67 @@ def test_a_rolling_budget_forgets_the_steps_that_have_passed(ledger: Book, clock
     assert len(ledger._warm._wallets["studio"].series["r", "[]"]) < 300
 
 
+def test_a_batch_may_go_back_to_steps_that_have_long_passed(ledger: Book, clock: Clock) -> None:
+    ledger.top_up("studio", 1_000, key="t")
+    ledger.set_budget("studio", "r", 1_000, key="b", period="rolling", rolling_seconds=60)
+    ledger.reserve_many([Reserve("studio", 1, job) for job in ("old-1", "old-2")])
+    for number in range(300):
+        clock.forward(seconds=1)
+        ledger.reserve("studio", 1, key=f"new-{number}")
+    outcomes = ledger.charge_many([Charge("old-1", 1), Charge("new-299", 1), Charge("old-2", 1)])
+    assert [type(outcome) for outcome in outcomes] == [Entry, Entry, Entry]
+    assert ledger.verify().findings == ()
+    ledger.refund("old-1")
+    ledger.refund("old-2")
+
+
+def test_thresholds_of_a_rolling_budget_count_all_its_steps(ledger: Book, clock: Clock) -> None:
+    ledger.reserve("studio", 40, key="a")
+    clock.forward(seconds=5)
+    ledger.reserve("studio", 40, key="b")
+    entry = ledger.set_budget(
+        "studio", "r", 100, key="r", period="rolling", rolling_seconds=60, thresholds=[50, 90]
+    )
+    assert [crossing.percent for crossing in entry.crossed] == ["50"]
+    clock.forward(seconds=1)
+    assert [item.percent for item in ledger.reserve("studio", 10, key="c").crossed] == ["90"]
+
+
+def test_what_a_budget_cannot_count_changes_nothing(ledger: Book) -> None:
+    most = "80000000000"
+    for number in (1, 2):
+        ledger.top_up("art", most, key=f"t{number}")
+        if number == 1:
+            ledger.set_budget("art", "all", 5, key="b", period="lifetime", hard=False)
+            ledger.reserve("art", most, key="j1")
+            ledger.charge("j1", most)
+    ledger.reserve_many([Reserve("art", 10, "j2"), Reserve("art", 10, "j3")])
+    # 80 and 50 billion are more than the budget's column holds.
+    outcomes = ledger.batch([Charge("j2", "50000000000"), Charge("j3", 10)])
+    assert [type(outcome) for outcome in outcomes] == [InvalidAmount, Entry]
+
+
+def test_an_item_that_cannot_be_read_costs_its_batch_nothing(ledger: Book) -> None:
+    items: list[Item] = [Reserve("studio", 1, "ok"), Charge("a\ud800b", 1)]
+    items.append(Reserve("a\0b", 1, "c"))
+    outcomes = ledger.batch([*items, Release("ok", key="\0"), Release("ok")])
+    kinds = [type(outcome) for outcome in outcomes]
+    assert kinds == [Entry, InvalidEntry, InvalidEntry, InvalidEntry, Entry]
+
+
+def test_an_hour_is_found_again_where_clocks_move_by_half_of_one(
+    ledger: Book, clock: Clock
+) -> None:
+    # On Lord Howe Island 01:30 to 02:00 came twice on 5 April 2026, from 14:30 UTC on.
+    clock.now = datetime(2026, 4, 4, 14, 40, tzinfo=UTC)
+    ledger.top_up("howe", 100, key="t")
+    ledger.set_budget("howe", "h", 100, key="b", period="hour", timezone="Australia/Lord_Howe")
+    ledger.reserve("howe", 10, key="j")
+    clock.forward(minutes=35)
+    ledger.reserve("howe", 10, key="k")
+    ledger.charge("j", 10)
+
+
 def test_a_refund_that_pays_a_debt_leaves_the_lots_right(ledger: Book) -> None:
     ledger.reserve("studio", 50, key="a")
     ledger.reserve("studio", 50, key="b")
@@ -651,6 +713,7 @@ def test_no_key_of_a_callers_is_one_that_the_book_makes_by_itself(
         (lambda book: book.top_up("studio", 1, key="k "), "end with a space"),
         (lambda book: book.top_up("stu\u200bdio", 1, key="k"), "cannot be seen"),
         (lambda book: book.top_up("\u202eoiduts", 1, key="k"), "cannot be seen"),
+        (lambda book: book.top_up("\u200d", 1, key="k"), "nothing that can be seen"),
         (lambda book: book.balance("Studio"), "did you mean 'studio'"),
     ],
 )

@@ -24,7 +24,7 @@ from ledger.errors import (
     StoreError,
     StoreUnavailable,
 )
-from ledger.records import Entry, Parked, Policy
+from ledger.records import Entry, Parked, Policy, name
 from ledger.store import Joined, KeyTaken, Stale, Store, Transient
 from ledger.units import Amount, Length, credits_to_e8
 
@@ -478,15 +478,24 @@ def _asked_for(items: Sequence[Item]) -> tuple[set[str], list[str], dict[str, li
     keys: dict[str, list[str]] = {}
     for item in items:
         if isinstance(item, (Reserve, TopUp, Adjust)):
-            if isinstance(item.wallet, str):
+            if _readable(item.wallet):
                 wallets.add(item.wallet)
-        elif isinstance(item.job, str):
+        elif _readable(item.job):
             jobs[item.job] = None
         kind = _KINDS.get(type(item))
         if kind is not None and isinstance(item, (Charge, Release, Refund)):
             key = item.job if item.key is None else item.key
-            if isinstance(key, str):
+            if _readable(key):
                 keys.setdefault(kind, []).append(key)
-        if isinstance(item, Reserve) and isinstance(item.key, str):
+        if isinstance(item, Reserve) and _readable(item.key):
             jobs[item.key] = None
     return wallets, list(jobs), keys
+
+
+def _readable(text: object) -> bool:
+    """Whether the database may be asked for a name; if not, its item will say what is wrong."""
+    try:
+        name(text, "a name")
+    except InvalidEntry:
+        return False
+    return True

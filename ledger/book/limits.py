@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from operator import itemgetter
+from typing import NamedTuple
 
 from ledger.book.calls import Call, Content, earlier, fits, made, text_of
 from ledger.book.work import Wallet, Work
@@ -11,7 +13,7 @@ from ledger.budgets import Budget, Level, Window, counts_from, fullest, rebuilt,
 from ledger.errors import UnknownBudget
 from ledger.records import Entry, name
 
-__all__ = ["level_now", "move", "remove_budget", "set_budget"]
+__all__ = ["Move", "level_now", "moved", "planned", "remove_budget", "set_budget"]
 
 _by_name = itemgetter(Budget._fields.index("name"))
 
@@ -31,7 +33,19 @@ def level_now(
     return level, rolling_frees_at(budget, totals, amount_e8)
 
 
-def move(
+class Move(NamedTuple):
+    """What one job does to one window of a budget."""
+
+    budget: Budget
+    share: str
+    window: Window
+    level: Level
+    before_e8: int
+    """The highest total so far, of the window or of the rolling one that it is in."""
+    total_e8: int
+
+
+def planned(
     work: Work,
     wallet: Wallet,
     labels: str,
@@ -39,13 +53,17 @@ def move(
     *,
     held_e8: int = 0,
     used_e8: int = 0,
-) -> list[tuple[str, str, str]]:
-    """Move every budget's window of a job; gives the thresholds crossed for the first time."""
+) -> list[Move]:
+    """How a job will move every budget's window; nothing is staged yet.
+
+    Raises:
+        InvalidAmount: a window would hold more than a ledger column does.
+    """
     budgets = work.budgets_of(wallet)
     if not budgets or not (held_e8 or used_e8):
         return []
     texts = json.loads(labels)
-    moved = []
+    moves = []
     for budget in budgets:
         share = budget.group(texts)
         if share is None or not budget.counts(reserved_at_us):
@@ -53,19 +71,23 @@ def move(
         window = budget.window(reserved_at_us)
         before = work.level(wallet, budget, share, window)
         after = budget.moved(before, held_e8, used_e8)
-        fits(after.total_e8)
         total_e8, peak_e8 = after.total_e8, before.peak_e8
         if budget.period == "rolling":
             now, _ = level_now(work, wallet, budget, share, reserved_at_us)
             total_e8 = now.total_e8 - before.total_e8 + after.total_e8
             peak_e8 = now.peak_e8
             after = after._replace(peak_e8=max(before.peak_e8, total_e8))
-        moved.append((budget, share, window, after, peak_e8, total_e8))
+        fits(max(total_e8, after.total_e8))
+        moves.append(Move(budget, share, window, after, peak_e8, total_e8))
+    return moves
+
+
+def moved(work: Work, wallet: Wallet, moves: Iterable[Move]) -> list[tuple[str, str, str]]:
+    """Stage what was planned; gives the thresholds crossed for the first time."""
     crossed = []
-    # Nothing is staged before all of it is known to fit.
-    for budget, share, window, after, peak_e8, total_e8 in moved:
-        work.put_level(wallet, budget, share, window, after)
-        crossed += _crossings(budget, share, peak_e8, total_e8)
+    for move in moves:
+        work.put_level(wallet, move.budget, move.share, move.window, move.level)
+        crossed += _crossings(move.budget, move.share, move.before_e8, move.total_e8)
     return crossed
 
 
@@ -110,12 +132,12 @@ def _put(work: Work, wallet: Wallet, budget: Budget, call: Call) -> Entry:
         jobs = work.session.jobs_since(work.book, wallet.id, budget.counts_from_us)
         windows = rebuilt(budget, jobs)
     # What is reached already is told now; no later entry will be the first to reach it.
-    crossed = [
-        crossing
-        for (share, start_us), (end_us, level) in sorted(windows.items())
-        if start_us <= work.now_us < end_us
-        for crossing in _crossings(budget, share, 0, level.total_e8)
-    ]
+    crossed = []
+    for share, (start_us, level) in sorted(_now_in(budget, windows, work.now_us).items()):
+        fits(level.total_e8)
+        crossed += _crossings(budget, share, 0, level.total_e8)
+        end_us, own = windows[share, start_us]
+        windows[share, start_us] = end_us, own._replace(peak_e8=level.total_e8)
     facts = budget.facts | {"counts_from_us": budget.counts_from_us, "crossed": crossed}
     entry = work.write(wallet, "budget", call.key, call.digest, contra="memo", facts=text_of(facts))
     budget = budget._replace(seq=entry.seq)
@@ -127,6 +149,19 @@ def _put(work: Work, wallet: Wallet, budget: Budget, call: Call) -> Entry:
     for (share, start_us), (end_us, level) in windows.items():
         work.put_level(wallet, budget, share, Window(start_us, end_us), level)
     return entry
+
+
+def _now_in(
+    budget: Budget, windows: Mapping[tuple[str, int], tuple[int, Level]], now_us: int
+) -> dict[str, tuple[int, Level]]:
+    """How full each share of a budget is now: share → (the latest start that counts, level)."""
+    shares: dict[str, dict[int, Level]] = {}
+    for (share, start_us), (end_us, level) in windows.items():
+        if start_us <= now_us < end_us:
+            shares.setdefault(share, {})[start_us] = level
+    if budget.period != "rolling":
+        return {share: (start, steps[start]) for share, steps in shares.items() for start in steps}
+    return {share: (max(steps), fullest(budget, steps, now_us)) for share, steps in shares.items()}
 
 
 def _set(entry: Entry) -> Content:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ledger.book.calls import Call, Content, call_digest, earlier, made, own_key, text_of
 from ledger.book.items import Release
-from ledger.book.limits import move
+from ledger.book.limits import moved, planned
 from ledger.book.money import lapse_expired
 from ledger.book.work import Wallet, Work
 from ledger.errors import HoldClosed
@@ -53,7 +53,8 @@ def _released(entry: Entry) -> Content:
 
 
 def _release(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
-    move(work, wallet, hold.labels, hold.reserved_at_us, held_e8=-hold.held_e8)
+    moves = planned(work, wallet, hold.labels, hold.reserved_at_us, held_e8=-hold.held_e8)
+    moved(work, wallet, moves)
     entry = work.write(
         wallet,
         "release",

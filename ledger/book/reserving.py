@@ -19,7 +19,7 @@ from ledger.book.calls import (
     text_of,
 )
 from ledger.book.items import Extend, Reserve
-from ledger.book.limits import level_now, move
+from ledger.book.limits import level_now, moved, planned
 from ledger.book.money import available_e8, lapse_expired
 from ledger.book.releasing import release_overdue
 from ledger.book.settling import apply_waiting
@@ -60,8 +60,9 @@ def reserve(work: Work, item: Reserve) -> Entry:
     wallet = work.wallet(content["wallet"])
     _admit(work, wallet, amount_e8, asked.labels or {}, call.at_us, whole_e8=amount_e8)
     fits(wallet.held_e8 + amount_e8)
+    moves = planned(work, wallet, content["labels"], call.at_us, held_e8=amount_e8)
     lapse_expired(work, wallet)
-    crossed = move(work, wallet, content["labels"], call.at_us, held_e8=amount_e8)
+    crossed = moved(work, wallet, moves)
     entry = work.write(
         wallet,
         "reserve",
@@ -178,8 +179,9 @@ def extend(work: Work, item: Extend) -> Entry:
         _ahead(deadline_us, call.at_us)
     if amount_e8:
         _grow(work, wallet, hold, amount_e8)
+    moves = planned(work, wallet, hold.labels, hold.reserved_at_us, held_e8=amount_e8)
     lapse_expired(work, wallet)
-    crossed = move(work, wallet, hold.labels, hold.reserved_at_us, held_e8=amount_e8)
+    crossed = moved(work, wallet, moves)
     entry = work.write(
         wallet,
         "extend",
@@ -294,7 +296,7 @@ def _blocking(
             continue
         else:
             level, frees_us = level_now(work, wallet, budget, share, at_us, amount_e8=amount_e8)
-            if frees_us is not None and frees_us <= work.now_us:
+            if at_us < work.now_us:
                 frees_us = None  # a job of the past finds the same window again
             held_e8, asked_e8 = level.held_e8, amount_e8
         blocked = budget.blocks(share, asked_e8, level, frees_at_us=frees_us, held_e8=held_e8)

@@ -6,7 +6,7 @@ from ledger import lots as lotting
 from ledger.book import inbox
 from ledger.book.calls import Call, Content, earlier, fits, made, positive, text_of
 from ledger.book.items import Charge, Refund
-from ledger.book.limits import move
+from ledger.book.limits import moved, planned
 from ledger.book.money import available_e8, lapse_expired
 from ledger.book.work import Wallet, Work
 from ledger.errors import ChargeAboveHold, Fault, InvalidEntry, LedgerError, RefundAboveCharge
@@ -78,11 +78,12 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
     fits(hold.charged_e8 + taken_e8)
     late = hold.state != "open" or call.at_us >= hold.deadline_us
     freed_e8 = hold.held_e8 if final else min(hold.held_e8, taken_e8)
-    lapse_expired(work, wallet)
-    taken = lotting.take(work.lots(wallet), taken_e8)
-    crossed = move(
+    moves = planned(
         work, wallet, hold.labels, hold.reserved_at_us, held_e8=-freed_e8, used_e8=taken_e8
     )
+    lapse_expired(work, wallet)
+    taken = lotting.take(work.lots(wallet), taken_e8)
+    crossed = moved(work, wallet, moves)
     facts = {
         "seconds": seconds,
         "priced": priced or None,
@@ -185,13 +186,14 @@ def _back_e8(hold: Hold, call: Call) -> int:
 def _refund(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
     back_e8 = _back_e8(hold, call)
     fits(wallet.posted_e8 + back_e8)
+    moves = planned(work, wallet, hold.labels, hold.reserved_at_us, used_e8=-back_e8)
     lapse_expired(work, wallet)
     # The wallet's debt is paid first; the rest returns to lots.
     to_lots_e8 = max(0, back_e8 - max(0, -wallet.posted_e8))
     taken = lotting.taken_of(hold.lots) if hold.lots else {}
     lots = work.lots(wallet, complete=True)
     back = lotting.give_back(lots, to_lots_e8, taken=taken)
-    crossed = move(work, wallet, hold.labels, hold.reserved_at_us, used_e8=-back_e8)
+    crossed = moved(work, wallet, moves)
     facts = {
         "reason": call.content["reason"],
         "all": call.content["amount_e8"] is None or None,

@@ -267,7 +267,7 @@ def _windows(session: Session, record: WalletRecord) -> Iterator[Finding]:
         for share, start_us in sorted({*follows, *found}):
             end_us, stands = found.get((share, start_us), (None, _NOTHING))
             problem = _unlike_window(stands, follows.get((share, start_us), _NOTHING))
-            if problem is None and end_us not in {None, budget.window(start_us).end_us}:
+            if problem is None and end_us not in {None, budget.end_of(start_us)}:
                 problem = "does not end when it should"
             if problem is not None:
                 row = f"budget {budget.name!r} {share}"

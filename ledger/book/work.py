@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from ledger.book.items import Reserve
-from ledger.budgets import STEPS, Budget, Level, Window
+from ledger.budgets import FOREVER_US, STEPS, Budget, Level, Window
 from ledger.errors import UnknownJob, UnknownWallet
 from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
 from ledger.store import Changes, Session
@@ -43,6 +43,8 @@ _MOST_WARM_HOLDS = 20_000
 _MOST_WARM_WALLETS = 2_000
 _MOST_STEPS = 4 * STEPS
 """More steps of a rolling window than this are not kept once they have passed."""
+
+_UNREAD = (2**62, Level(0, 0, 0))
 
 Series = dict[int, tuple[int, Level]]
 """Windows of one share of one budget: start → (end, level)."""
@@ -97,6 +99,13 @@ class Wallet:
                 del self.holds[job]
         if len(self.series) > _MOST_WARM_HOLDS:
             self.series.clear()
+        for series in self.series.values():
+            if len(series) > _MOST_STEPS:
+                passed = sorted(series)[1 : -_MOST_STEPS // 2]
+                for start in passed:
+                    del series[start]
+                if -1 in series:
+                    series[-1] = max(passed[-1], series[-1][0]), Level(0, 0, 0)
 
 
 _record = attrgetter(*WalletRecord._fields)
@@ -291,20 +300,26 @@ class Work:
         return series[window.start_us][1]
 
     def steps(self, wallet: Wallet, budget: Budget, share: str, at_us: int) -> Series:
-        """The steps of a rolling window that count at a moment, and all later ones."""
-        oldest = at_us - budget.step_us - budget.span_us
-        key = (budget.name, share)
-        series = wallet.series.get(key)
-        if series is None or -1 not in series or series[-1][0] > oldest:
-            found = self.session.levels(self.book, wallet.id, budget.name, share, after_us=oldest)
-            # The mark at -1 says from when on the series is complete.
-            series = wallet.series[key] = {**found, **(series or {})}
-            series[-1] = oldest, Level(0, 0, 0)
-        elif len(series) > _MOST_STEPS:
-            series = {start: item for start, item in series.items() if start > oldest}
-            series[-1] = oldest, Level(0, 0, 0)
-            wallet.series[key] = series
-        return {start: item for start, item in series.items() if start > oldest}
+        """The steps of the rolling windows that a moment is in."""
+        oldest, latest = at_us - budget.step_us - budget.span_us, at_us + budget.span_us
+        place = (self.book, wallet.id, budget.name, share)
+        series = wallet.series.setdefault((budget.name, share), {})
+        found: Series = {}
+        if series.get(-1, _UNREAD)[0] > oldest:
+            # What a job of long ago needs is not worth keeping.
+            passed = latest < self.now_us
+            until_us = latest if passed else FOREVER_US
+            found = self.session.levels(*place, after_us=oldest, until_us=until_us)
+            if not passed:
+                series |= {start: item for start, item in found.items() if start not in series}
+                # The mark at -1 says after which moment the series is complete.
+                series[-1] = oldest, Level(0, 0, 0)
+        # What is known here is newer than what the database has.
+        return {
+            start: item
+            for start, item in (found | series).items()
+            if oldest < start <= latest and start >= 0
+        }
 
     # Deciding
 

@@ -352,11 +352,11 @@ class Session(ABC):
         return None if found is None else Level(*found[2:])
 
     def levels(
-        self, book: str, wallet: str, budget: str, share: str, *, after_us: int
+        self, book: str, wallet: str, budget: str, share: str, *, after_us: int, until_us: int
     ) -> dict[int, tuple[int, Level]]:
-        """The windows of a share that start after a moment."""
-        statement = f"{_LEVELS} AND share = ? AND start_us > ? ORDER BY start_us"
-        found = self.rows(statement, (book, wallet, budget, share, after_us))
+        """The windows of a share that start after one moment and not after another."""
+        statement = f"{_LEVELS} AND share = ? AND start_us > ? AND start_us <= ?"
+        found = self.rows(statement, (book, wallet, budget, share, after_us, until_us))
         return {row[0]: (row[1], Level(*row[2:])) for row in found}
 
     def levels_between(
