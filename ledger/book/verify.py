@@ -64,6 +64,7 @@ class _Sums:
 
 def verify(session: Session, book: str) -> Verification:
     """Check a whole book in one snapshot; findings stand in the order of wallets and entries."""
+    session.scans()
     findings = [
         Finding("wallet", wallet, "the wallet", "has entries and is missing")
         for wallet in proofs.lost_wallets(session, book)

@@ -132,6 +132,10 @@ class Session(ABC):
         """Write what was decided; raises Stale where a wallet is no longer as it was read."""
 
     @abstractmethod
+    def scans(self) -> None:
+        """What follows reads whole tables; a database that has to be told is told."""
+
+    @abstractmethod
     def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
         """Insert rows as they are; how many."""
 
@@ -488,6 +492,9 @@ class SqliteSession(Session):
         """A condition that a column is one of many values, and its one parameter."""
         listed = json.dumps(list(values), ensure_ascii=False)
         return f"{column} IN (SELECT value FROM json_each(?))", listed
+
+    def scans(self) -> None:
+        """SQLite looks rows up by their keys, which is what is wanted."""
 
     def fill(self, table: str, rows: Iterable[Sequence[Any]]) -> int:
         """Insert rows as they are; how many."""
