@@ -157,7 +157,7 @@ def test_other_content_under_a_used_key_names_what_differs(typed: Typed) -> None
 
 REFUSED = (
     "error: wallet 'studio' has 960 credits available, and 961 are needed (40 are held);"
-    " top it up; also blocked by budget 'ads', budget 'each'"
+    " open holds may give back enough; also blocked by budget 'ads', budget 'each'"
 )
 """1000 credits, of which another job holds 40; so it does of the 500 of team=ads in the month."""
 BLOCKING = [

@@ -47,6 +47,12 @@ _RULES: dict[type, Callable[..., Entry | Parked]] = {
 }
 _KINDS = {Charge: "charge", Release: "release", Refund: "refund"}
 _ATTEMPTS = 8
+_AFTER_A_LOST_RACE = 20
+"""So many verbs lock the wallet at once after another process was faster than a hope."""
+
+
+class Unguarded(Stale):
+    """What was hoped for cannot be one guarded statement."""
 
 
 class Book(Reader):
@@ -66,6 +72,7 @@ class Book(Reader):
     def __init__(self, url: str, *, book: str = "main", clock: Clock | None = None) -> None:
         super().__init__(Store(url), book, clock)
         self._warm = Warm()
+        self._cautious = 0
 
     def join(self, connection: Connection) -> Self:
         """The same book inside a transaction of the caller's own.
@@ -394,13 +401,16 @@ class Book(Reader):
         """Hope first: no key was used before. Where that is wrong, look carefully."""
         retried = self._store.retried
         again: tuple[type[Exception], ...] = (*retried, LedgerError)
-        if not dry_run:
-            # Only a write finds a key that was used before; a dry run must look.
+        # Only a write finds a key that was used before; a dry run must look.
+        if not (dry_run or self._cautious):
             try:
                 return self._run(decide, now_us, many=many, dry_run=False, careful=False)
             except again as error:
                 if isinstance(error, StoreError) and not isinstance(error, retried):
                     raise
+                if type(error) is Stale:
+                    self._cautious = _AFTER_A_LOST_RACE
+        self._cautious = max(0, self._cautious - 1)
         waits = Retrying(
             retry=retry_if_exception_type(retried),
             stop=stop_after_attempt(_ATTEMPTS),
@@ -448,7 +458,7 @@ class Book(Reader):
             changes = work.changes()
             if hoping and (work.is_empty or not changes.is_small):
                 # Where nothing is written, nothing says whether what is warm was still true.
-                raise Stale
+                raise Unguarded
             if not work.is_empty:
                 session.write(self.book, changes)
         work.written()
