@@ -15,6 +15,9 @@ from uuid import uuid4
 import databases
 import pytest
 from sqlalchemy import URL
+from writers import Clock
+
+from ledger.book import Book
 
 _RUN = pytest.StashKey[Path]()
 
@@ -93,3 +96,18 @@ def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _prefix(request: pytest.FixtureRequest) -> str:
     return {"sqlite": "sqlite", "postgresql": "postgres"}[request.param]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """A clock for one test."""
+    return Clock()
+
+
+@pytest.fixture
+def ledger(database_url: str, book: str, clock: Clock) -> Iterator[Book]:
+    """A book with 100 credits in the wallet `studio`, which agrees with itself at the end."""
+    with Book(database_url, book=book, clock=clock) as opened:
+        opened.top_up("studio", 100, key="invoice-1")
+        yield opened
+        assert opened.verify().findings == ()

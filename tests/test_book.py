@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import Engine, create_engine
+from writers import NOON, Clock, figures
 
 from ledger import CustomElement, Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve
@@ -31,41 +32,6 @@ from ledger.errors import (
     WalletExists,
 )
 from ledger.records import Entry, Parked
-
-NOON = datetime(2026, 10, 10, 12, tzinfo=UTC)
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **length: float) -> None:
-        self.now += timedelta(**length)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(database_url: str, book: str, clock: Clock) -> Iterator[Book]:
-    with Book(database_url, book=book, clock=clock) as opened:
-        opened.top_up("studio", 100, key="invoice-1")
-        yield opened
-        # Whatever a test did, the book still agrees with itself.
-        assert opened.verify().findings == ()
-
-
-def figures(ledger: Book, wallet: str = "studio") -> tuple[object, object, object]:
-    """Posted, held, available."""
-    balance = ledger.balance(wallet)
-    return balance.posted, balance.held, balance.available
 
 
 def test_a_job_is_reserved_charged_and_the_rest_goes_back(ledger: Book) -> None:

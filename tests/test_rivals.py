@@ -40,7 +40,7 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import Pool
-from writers import figures, with_options
+from writers import NOON, Clock, figures, with_options
 
 from ledger import Ledger, MotionControl, PriceBook
 from ledger.book import Book, Charge, Refund, Release, Reserve, TopUp
@@ -62,36 +62,8 @@ from ledger.errors import (
 from ledger.records import Entry, Parked, entry_hash
 from ledger.tables import METADATA
 
-NOON = datetime(2026, 10, 10, 12, tzinfo=UTC)
 TABLES = sorted(METADATA.tables)
 HALF_HOUR = timedelta(minutes=30)
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = NOON
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def forward(self, **length: float) -> None:
-        self.now += timedelta(**length)
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def ledger(database_url: str, book: str, clock: Clock) -> Iterator[Book]:
-    """A book with 100 credits in the wallet `studio`, which agrees with itself at the end."""
-    with Book(database_url, book=book, clock=clock) as opened:
-        opened.top_up("studio", 100, key="invoice-1")
-        yield opened
-        assert opened.verify().findings == ()
 
 
 @pytest.fixture
