@@ -53,7 +53,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import ClassVar
 
-from ledger.figures import show_credits
+from ledger.figures import in_credits, show_credits
 
 __all__ = [
     "AmountTooLarge",
@@ -357,8 +357,8 @@ class InsufficientCredits(Refused):
         self.held_e8, self.retryable = first.held_e8, all(item.retryable for item in blocking)
         hint = "; open holds may give back enough" if first.retryable else "; top it up"
         super().__init__(
-            f"wallet {wallet!r} has {show_credits(first.available_e8)} credits available, and"
-            f" {show_credits(first.needed_e8)} are needed ({show_credits(first.held_e8)} are held)"
+            f"wallet {wallet!r} has {in_credits(first.available_e8)} available of the"
+            f" {show_credits(first.needed_e8)} needed ({show_credits(first.held_e8)} held)"
             f"{hint}{_also(self.blocking)}"
         )
 
@@ -377,9 +377,8 @@ class BudgetExceeded(Refused):
         whose = f" for {first.group}" if first.group else ""
         super().__init__(
             f"budget {first.limit!r} of wallet {wallet!r}{whose} has"
-            f" {show_credits(first.available_e8)} credits left, and"
-            f" {show_credits(first.needed_e8)} are needed"
-            f" ({show_credits(first.held_e8)} are held); {_waiting(first)}{_also(self.blocking)}"
+            f" {in_credits(first.available_e8)} left of the {show_credits(first.needed_e8)} needed"
+            f" ({show_credits(first.held_e8)} held); {_waiting(first)}{_also(self.blocking)}"
         )
 
 
@@ -391,7 +390,7 @@ class ChargeAboveHold(Refused):
     def __init__(self, job: str, *, asked_e8: int, covered_e8: int) -> None:
         self.job, self.asked_e8, self.covered_e8 = job, asked_e8, covered_e8
         super().__init__(
-            f"job {job!r}: a charge of {show_credits(asked_e8)} credits is more than the"
+            f"job {job!r}: a charge of {in_credits(asked_e8)} is more than the"
             f" {show_credits(covered_e8)} its hold still covers, and the hold's policy is to reject"
             " that; nothing was written"
         )
@@ -490,7 +489,7 @@ class RefundAboveCharge(Conflict):
         self.job, self.asked_e8, self.refundable_e8 = job, asked_e8, refundable_e8
         if refundable_e8:
             problem = (
-                f"a refund of {show_credits(asked_e8)} credits is more than the"
+                f"a refund of {in_credits(asked_e8)} is more than the"
                 f" {show_credits(refundable_e8)} charged and not yet refunded"
             )
         else:

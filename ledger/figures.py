@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["CREDIT_E8", "show_credits"]
+__all__ = ["CREDIT_E8", "in_credits", "show_credits"]
 
 CREDIT_E8 = 100_000_000
 """Units of 10^-8 in one credit."""
@@ -18,3 +18,13 @@ def show_credits(amount_e8: int) -> str:
     whole, fraction = divmod(abs(amount_e8), CREDIT_E8)
     digits = f"{fraction:08d}".rstrip("0")
     return f"{sign}{whole}.{digits}" if digits else f"{sign}{whole}"
+
+
+def in_credits(amount_e8: int) -> str:
+    """An amount, and what it counts.
+
+    >>> in_credits(100_000_000), in_credits(-250_000_000)
+    ('1 credit', '-2.5 credits')
+    """
+    amount = show_credits(amount_e8)
+    return "1 credit" if amount == "1" else f"{amount} credits"

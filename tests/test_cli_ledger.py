@@ -82,7 +82,7 @@ def test_a_job_is_reserved_from_its_request_and_charged_by_its_length(
     assert (held["entry"]["held"], held["available_after"]) == ("106.1424", "943.8576")
     refused = typed.line("reserve studio 14 --key job-2 --label team=ads", status=3)
     assert refused.stdout == ""
-    assert "has 13.8576 credits left, and 14 are needed" in refused.said
+    assert "has 13.8576 credits left of the 14 needed" in refused.said
     assert "there is room from 2026-10-11T00:00:00Z" in refused.said
     charged = typed.data("charge", "job-1", "--seconds", "9.2")
     assert (charged["entry"]["posted"], charged["entry"]["held"]) == ("-81.648", "-106.1424")
@@ -156,7 +156,7 @@ def test_other_content_under_a_used_key_names_what_differs(typed: Typed) -> None
 
 
 REFUSED = (
-    "error: wallet 'studio' has 960 credits available, and 961 are needed (40 are held);"
+    "error: wallet 'studio' has 960 credits available of the 961 needed (40 held);"
     " open holds may give back enough; also blocked by budget 'ads', budget 'each'"
 )
 """1000 credits, of which another job holds 40; so it does of the 500 of team=ads in the month."""

@@ -21,8 +21,9 @@ from ledger.book.calls import (
 from ledger.book.items import Adjust, TopUp
 from ledger.book.work import Wallet, Work
 from ledger.errors import Fault, InvalidEntry, WalletExists
+from ledger.figures import in_credits, show_credits
 from ledger.records import GENESIS, Entry, Lot, WalletRecord, digest_of, name, us
-from ledger.units import credits_to_e8, iso, parse_moment, show_credits
+from ledger.units import credits_to_e8, iso, parse_moment
 
 __all__ = [
     "adjust",
@@ -48,8 +49,8 @@ def open_wallet(work: Work, wallet: str, credit_limit_e8: int | None) -> Entry:
         raise WalletExists(
             wallet,
             existing=wallet,
-            problem=f"exists with a credit limit of {show_credits(found.credit_limit_e8)}"
-            f" credits, not {show_credits(credit_limit_e8)}",
+            problem=f"exists with a credit limit of {in_credits(found.credit_limit_e8)},"
+            f" not {show_credits(credit_limit_e8)}",
         )
     return work.entry(wallet, 1)._replace(replayed=True)
 

@@ -340,10 +340,9 @@ def counted(amount_e8: int) -> str:
     >>> counted(100_000_000), counted(-250_000_000)
     ('1 credit', '2.5 credits')
     """
-    from ledger.units import show_credits
+    from ledger.figures import in_credits
 
-    amount = show_credits(abs(amount_e8))
-    return "1 credit" if amount == "1" else f"{amount} credits"
+    return in_credits(abs(amount_e8))
 
 
 def many(number: int, one: str, several: str | None = None) -> str:
