@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -252,6 +253,31 @@ def test_a_parked_key_that_was_used_meanwhile_does_not_block_the_reserve(ledger:
     ledger.reserve("studio", 20, key="job-1")
     assert figures(ledger) == (93, 20, 73)
     assert [waiting.job for waiting in ledger.inbox()] == ["job-1"]
+
+
+def test_holds_that_a_batch_finds_past_their_deadline_are_released_in_it(
+    ledger: Book, clock: Clock
+) -> None:
+    # 60 and 30 of 100 are held; their deadlines, 12:00 and 11:50, have passed by 13:00.
+    clock.forward(hours=1)
+    late = partial(Reserve, "studio", on_deadline="release", at="2026-10-10T11:00:00Z")
+    outcomes = ledger.batch(
+        [
+            late(60, "job-1", deadline=datetime(2026, 10, 10, 12, tzinfo=UTC)),
+            late(30, "job-2", deadline=datetime(2026, 10, 10, 11, 50, tzinfo=UTC)),
+            Reserve("studio", 90, "job-3"),
+            Reserve("studio", 20, "job-4"),
+        ]
+    )
+    assert [type(outcome) for outcome in outcomes] == [Entry, Entry, Entry, InsufficientCredits]
+    lines = ledger.statement("studio").entries
+    assert [(line.kind, line.job) for line in lines[2:]] == [
+        ("reserve", "job-1"),
+        ("reserve", "job-2"),
+        ("release", "job-2"),
+        ("release", "job-1"),
+        ("reserve", "job-3"),
+    ]
 
 
 def test_a_refused_reserve_keeps_what_a_deadline_released(ledger: Book, clock: Clock) -> None:

@@ -74,14 +74,12 @@ def _release(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
 def release_overdue(work: Work, wallet: Wallet) -> list[Entry]:
     """Release the holds of a wallet whose own policy says so at their deadline."""
     released = []
-    for found in work.session.overdue(work.book, wallet.id, work.now_us):
-        hold = work.find_hold(found.job)
-        if hold is not None and hold.state == "open" and hold.deadline_us <= work.now_us:
-            content = {"job": hold.job, "reason": _OVERDUE}
-            key = own_key(wallet, hold.job)
-            digest = call_digest("release", key, None, content.values())
-            call = Call("release", key, content, work.now_us, None, digest)
-            released.append(_release(work, wallet, hold, call))
+    for hold in work.overdue(wallet):
+        content = {"job": hold.job, "reason": _OVERDUE}
+        key = own_key(wallet, hold.job)
+        digest = call_digest("release", key, None, content.values())
+        call = Call("release", key, content, work.now_us, None, digest)
+        released.append(_release(work, wallet, hold, call))
     return released
 
 

@@ -179,6 +179,8 @@ class Work:
         self.adopted_holds: dict[str, Hold] = {}
         self.new_lots: dict[tuple[str, int], Lot] = {}
         self.changed_lots: dict[tuple[str, int], Lot] = {}
+        self.due: dict[str, set[str]] = {}
+        self.staged_due: dict[str, set[str]] = {}
         self.windows: dict[tuple[str, str, str, int], tuple[int, Level]] = {}
         self.budgets: list[Budget] = []
         self.parked: list[InboxRecord] = []
@@ -267,6 +269,17 @@ class Work:
         if (kind, key) not in self.known:
             self.known[kind, key] = self.session.entry_by_key(self.book, kind, key)
         return self.known[kind, key]
+
+    def overdue(self, wallet: Wallet) -> list[Hold]:
+        """Open holds that are to be released at a deadline that has passed, earliest first."""
+        if wallet.id not in self.due:
+            found = self.session.overdue(self.book, wallet.id, self.now_us)
+            self.due[wallet.id] = {hold.job for hold in found}
+        # A batch may have made or changed holds since that the database does not know.
+        jobs = self.due[wallet.id] | self.staged_due.get(wallet.id, set())
+        holds = [hold for hold in map(self.find_hold, jobs) if hold and self._is_due(hold)]
+        self.due[wallet.id] = {hold.job for hold in holds}
+        return sorted(holds, key=attrgetter("deadline_us", "job"))
 
     def entry(self, wallet: str, seq: int) -> Entry:
         """The entry at a place in a wallet."""
@@ -379,6 +392,8 @@ class Work:
     def put_hold(self, wallet: Wallet, hold: Hold, *, new: bool = False) -> None:
         """Stage a hold as it now stands."""
         self.holds[hold.job] = wallet.holds[hold.job] = hold
+        if hold.on_deadline == "release" and self._is_due(hold):
+            self.staged_due.setdefault(wallet.id, set()).add(hold.job)
         if new or hold.job in self.new_holds:
             self.new_holds[hold.job] = hold
         elif hold.job in self.adopted_holds:
@@ -388,9 +403,13 @@ class Work:
 
     def adopt(self, wallet: Wallet, hold: Hold) -> None:
         """Stage a hold whose job was known from parked messages only."""
-        self.holds[hold.job] = wallet.holds[hold.job] = hold
-        parked_here = hold.job in self.new_holds
-        (self.new_holds if parked_here else self.adopted_holds)[hold.job] = hold
+        if hold.job not in self.new_holds:
+            self.adopted_holds[hold.job] = hold
+        self.put_hold(wallet, hold)
+
+    def _is_due(self, hold: Hold) -> bool:
+        releases = hold.on_deadline == "release" and hold.state == "open"
+        return releases and hold.deadline_us <= self.now_us
 
     def park(self, record: InboxRecord, *, known: bool) -> None:
         """Stage a message for a job nobody has reserved; its hold row keeps the job's place."""
