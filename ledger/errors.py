@@ -29,6 +29,7 @@
     │   ├── UnknownWallet      no wallet of that name in the book
     │   ├── UnknownJob         no hold for that job
     │   ├── UnknownBudget      no budget of that name on the wallet
+    │   ├── UnknownMessage     no charge or refund waits in the inbox under that key
     │   ├── WalletExists       the name is taken, or differs only in case from one that is
     │   ├── KeyReused          the key was used before, with other content
     │   ├── HoldClosed         the hold is settled or released already
@@ -94,6 +95,7 @@ __all__ = [
     "UnknownBudget",
     "UnknownChannel",
     "UnknownJob",
+    "UnknownMessage",
     "UnknownModel",
     "UnknownOption",
     "UnknownVersion",
@@ -434,6 +436,16 @@ class UnknownJob(Conflict):
         self.job, self.book, self.nearest = job, book, tuple(nearest)
         hint = f"; did you mean {' or '.join(map(repr, self.nearest))}?" if nearest else ""
         super().__init__(f"no hold for job {job!r} in book {book!r}{hint}")
+
+
+class UnknownMessage(Conflict):
+    """No charge or refund waits in the inbox under that key; `problem` says what is known of it."""
+
+    code = "unknown_message"
+
+    def __init__(self, kind: str, key: str, *, problem: str) -> None:
+        self.kind, self.key, self.problem = kind, key, problem
+        super().__init__(f"{kind} {key!r} {problem}")
 
 
 class UnknownBudget(Conflict):

@@ -195,7 +195,7 @@ class Hold(NamedTuple):
     lots: str | None
     """JSON: credits its charges took from each lot and no refund gave back."""
     parked: int
-    """1 where the inbox may hold messages that wait for this job."""
+    """1 where the inbox holds messages for this job that were not applied."""
 
     def state_at(self, now_us: int) -> str:
         """The state, where an open hold past its deadline is `unknown`."""
@@ -316,6 +316,13 @@ class InboxRecord(NamedTuple):
     recorded_at_us: int
     digest: bytes
     applied: int
+    discarded_at_us: int | None = None
+    discard_reason: str | None = None
+
+    @property
+    def is_discarded(self) -> bool:
+        """Whether a person said that it will never be applied."""
+        return self.discarded_at_us is not None
 
 
 class Balance(NamedTuple):
@@ -442,7 +449,7 @@ class TrialLine(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """A charge or refund for a job that nobody has reserved yet; it waits in the inbox."""
+    """A charge or refund for a job that nobody has reserved yet: it waits in the inbox."""
 
     book: str
     kind: str
@@ -451,6 +458,8 @@ class Parked(NamedTuple):
     replayed: bool = False
     nearest: tuple[str, ...] = ()
     """Reserved jobs with similar names, in case this one was misspelt."""
+    discarded: str | None = None
+    """Why a person has discarded it since, if one has; it waits no more."""
 
 
 def entry_hash(previous: bytes, columns: Sequence[Any]) -> bytes:

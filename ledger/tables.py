@@ -332,7 +332,8 @@ class InboxRow(_Row, table=True):
             postgresql_where=sql("applied = 0"),
         ),
         _check("kind", "kind IN ('charge','refund')"),
-        _check("applied", "applied IN (0, 1)"),
+        _check("applied", "applied = 0 OR applied = 1 AND discarded_at_us IS NULL"),
+        _check("discarded", "(discarded_at_us IS NULL) = (discard_reason IS NULL)"),
         _check("digest", "length(digest) = 32"),
         {"sqlite_strict": True, "sqlite_with_rowid": False},
     )
@@ -346,3 +347,6 @@ class InboxRow(_Row, table=True):
     recorded_at_us: int = _int()
     digest: bytes = _bytes()
     applied: int = _int()
+    discarded_at_us: int | None = _int(nullable=True)
+    """When a person said that it will never be applied."""
+    discard_reason: str | None = _text(nullable=True)

@@ -255,6 +255,52 @@ def test_a_parked_key_that_was_used_meanwhile_does_not_block_the_reserve(ledger:
     assert [waiting.job for waiting in ledger.inbox()] == ["job-1"]
 
 
+def test_a_discarded_charge_is_never_applied_and_its_key_stays_taken(ledger: Book) -> None:
+    ledger.charge("job-1", 5)
+    closed = ledger.discard("charge", "job-1", reason="stray")
+    assert (closed.job, closed.discard_reason) == ("job-1", "stray")
+    ledger.reserve("studio", 20, key="job-1")
+    again = ledger.charge("job-1", 5)
+    assert isinstance(again, Parked)
+    assert (again.replayed, again.discarded) == (True, "stray")
+    with pytest.raises(KeyReused, match="amount was 5, now 6"):
+        ledger.charge("job-1", 6)
+    ledger.charge("job-1", 6, key="after all")
+    assert figures(ledger) == (94, 0, 94)
+    assert (ledger.inbox(), ledger.inbox(discarded=True)) == ([], [closed])
+    assert ledger.verify().findings == ()
+
+
+def test_a_job_whose_only_message_was_discarded_can_get_another_one(ledger: Book) -> None:
+    ledger.charge("job-1", 5, key="first")
+    ledger.discard("charge", "first", reason="stray")
+    ledger.charge("job-1", 7, key="second")
+    ledger.reserve("studio", 20, key="job-1")
+    assert figures(ledger) == (93, 0, 93)
+    assert ledger.verify().findings == ()
+
+
+def test_a_charge_that_its_hold_rejects_can_be_discarded(ledger: Book) -> None:
+    ledger.charge("job-1", 50)
+    ledger.reserve("studio", 40, key="job-1", policy="reject")
+    ledger.discard("charge", "job-1", reason="the provider's mistake")
+    ledger.extend("job-1", key="more", amount=10)  # would have let it in
+    assert figures(ledger) == (100, 50, 50)
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "reason"),
+    [("reserve", "job-1", "why"), ("charge", "", "why"), ("charge", "job-1", "")],
+)
+def test_a_discard_that_makes_no_sense_is_refused(
+    ledger: Book, kind: str, key: str, reason: str
+) -> None:
+    ledger.charge("job-1", 5)
+    with pytest.raises(InvalidEntry):
+        ledger.discard(kind, key, reason=reason)
+    assert len(ledger.inbox()) == 1
+
+
 def test_holds_that_a_batch_finds_past_their_deadline_are_released_in_it(
     ledger: Book, clock: Clock
 ) -> None:

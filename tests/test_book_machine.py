@@ -37,6 +37,7 @@ from ledger.errors import (
     RefundAboveCharge,
     UnknownBudget,
     UnknownJob,
+    UnknownMessage,
     UnknownWallet,
     WalletExists,
 )
@@ -113,6 +114,7 @@ class Model:
         self.jobs: dict[str, Job] = {}
         self.seen: dict[tuple[str, str], tuple[Any, Entry]] = {}
         self.parked: dict[tuple[str, str], tuple[datetime, dict[str, Any]]] = {}
+        self.discarded: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
 
     def certain(self, wallet: str) -> bool:
         """Whether the book has nothing to do by itself in a wallet."""
@@ -143,8 +145,7 @@ class Model:
             else:
                 assert type(outcome) is KeyReused
             return
-        if verb in {"charge", "refund"} and given["job"] not in self.jobs:
-            self._check_parked(kind, key, given, outcome)
+        if verb in {"charge", "refund"} and self._waited(kind, key, given, outcome):
             return
         known = self._waits(str(given.get("job"))) if verb in {"charge", "extend"} else False
         own = self.parked.get((kind, key))
@@ -176,8 +177,30 @@ class Model:
     def _waits(self, job: str) -> bool:
         return any(given["job"] == job for _, given in self.parked.values())
 
+    def _check_discarded(self, kind: str, key: str, given: dict[str, Any], outcome: Any) -> bool:
+        if (kind, key) not in self.discarded:
+            return False
+        was, reason = self.discarded[kind, key]
+        is_own = any(item["job"] == given["job"] for item, _ in self.discarded.values())
+        if key == given["job"] in self.jobs and not (is_own or self._waits(key)):
+            return False
+        if was | {"key": None} == given | {"key": None}:
+            assert outcome[1:5] == (kind, key, given["job"], True)
+            assert outcome.discarded == reason
+        else:
+            assert type(outcome) is KeyReused
+        return True
+
     def _wallet_of(self, job: str) -> str:
         return self.jobs[job].wallet if job in self.jobs else ""
+
+    def _waited(self, kind: str, key: str, given: dict[str, Any], outcome: Any) -> bool:
+        if self._check_discarded(kind, key, given, outcome):
+            return True
+        unknown = given["job"] not in self.jobs
+        if unknown:
+            self._check_parked(kind, key, given, outcome)
+        return unknown
 
     def _check_parked(self, kind: str, key: str, given: dict[str, Any], outcome: Any) -> None:
         if (kind, key) not in self.parked:
@@ -579,6 +602,21 @@ class Lockstep(RuleBasedStateMachine):
         assert type(outcome) is (refusal or Entry)
         self.read_news()
         assert all(not purse.news for purse in self.model.purses.values())
+
+    @precondition(lambda self: self.model.parked)
+    @rule(data=st.data(), reason=st.sampled_from(["stray", "typo"]))
+    def discard(self, data: st.DataObject, reason: str) -> None:
+        kind, key = data.draw(st.sampled_from(sorted(self.model.parked)))
+        for _ in range(2):
+            closed = self.both(lambda book: book.discard(kind, key, reason=reason))
+            assert closed.discard_reason == reason
+        _, given = self.model.parked.pop((kind, key))
+        self.model.discarded[kind, key] = given, reason
+        other = self.both(lambda book: book.discard(kind, key, reason="another"))
+        assert type(other) is UnknownMessage
+        for discarded, known in ((False, self.model.parked), (True, self.model.discarded)):
+            listed = self.both(methodcaller("inbox", discarded=discarded))
+            assert {(item.kind, item.key) for item in listed} == set(known)
 
     @rule(wallet=WALLETS, title=st.sampled_from(["x", "y"]), amount=AMOUNTS,
           number=NUMBERS, match=st.sampled_from([None, {"team": "ads"}, {"team": "*"}]),

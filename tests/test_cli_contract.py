@@ -36,7 +36,7 @@ COMMANDS = [
     *(["wallet", name] for name in ("open", "list", "balance", "statement", "top-up", "adjust")),
     *(["wallet", name] for name in ("lapse", "trial-balance", "lots")),
     *(["budget", name] for name in ("set", "list", "status", "remove")),
-    *(["holds", name] for name in ("list", "show", "expire", "sweep", "inbox")),
+    *(["holds", name] for name in ("list", "show", "expire", "sweep", "inbox", "discard")),
     *(["db", name] for name in ("upgrade", "status", "distribute")),
 ]
 DOCUMENTS: list[tuple[str, list[str], int]] = [

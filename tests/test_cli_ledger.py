@@ -528,10 +528,47 @@ def test_a_charge_of_a_job_nobody_reserved_waits_and_is_applied(typed: Typed) ->
     assert "nothing waits" in typed("holds", "inbox").said
 
 
+def test_a_message_that_will_never_fit_is_discarded_with_a_reason(typed: Typed) -> None:
+    typed("charge", "job-1", "30")
+    done = typed("holds", "discard", "charge", "job-1", "--reason", "a typo")
+    assert "Discarded in book main" in done.stdout
+    assert "a typo" in done.stdout
+    assert "nothing waits" in typed("holds", "inbox").said
+    shown = typed("holds", "inbox", "--discarded", "--format", "csv").rows
+    assert [(row["key"], row["amount"], row["discard_reason"]) for row in shown] == [
+        ("job-1", "30", "a typo")
+    ]
+    again = typed("charge", "job-1", "30")
+    assert again.stdout == "the charge of job-1 stays discarded\n"
+    assert "was discarded: a typo" in again.said
+    typed("reserve", "studio", "40", "--key", "job-1")
+    assert typed.figures() == ("1000", "40", "960")
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("job-1", "charge 'job-1' waits no more: it was applied"),
+        ("job-9", "charge 'job-9' does not wait in the inbox of 'main'"),
+        ("stray", "charge 'stray' waits no more: it was discarded (a typo)"),
+    ],
+)
+def test_only_what_waits_can_be_discarded(typed: Typed, key: str, said: str) -> None:
+    typed("charge", "job-1", "30")
+    typed("reserve", "studio", "40", "--key", "job-1")
+    typed("charge", "job-2", "30", "--key", "stray")
+    typed("holds", "discard", "charge", "stray", "--reason", "a typo")
+    refused = call("holds", "discard", "charge", key, "--reason", "why not", cwd=typed.folder)
+    assert refused.status == 7
+    assert said in refused.said
+
+
 def test_a_parked_charge_names_jobs_that_may_have_been_meant(typed: Typed) -> None:
     typed("reserve", "studio", "40", "--key", "render-17")
     done = typed("charge", "rendr-17", "30")
     assert "waits in the inbox; did you mean 'render-17'?" in done.said
+    told = typed("charge", "rendr-17", "30", "--format", "json").data
+    assert told["parked"]["nearest"] == ["render-17"]
     assert "did you mean" not in typed("charge", "quite another one", "30").said
 
 

@@ -24,6 +24,7 @@ from ledger.errors import (
     InsufficientCredits,
     LedgerError,
     RefundAboveCharge,
+    UnknownMessage,
 )
 from ledger.records import Entry
 
@@ -275,6 +276,39 @@ def test_different_keys_race_and_every_limit_of_a_job_holds(database_url: str, b
 
 
 JOBS = [(f"job-{number}", ("studio", "annex")[number % 2]) for number in range(240)]
+
+
+def reserve_or_discard(ledger: Book, worker: int) -> int:
+    """How many of the charges that wait were closed before their job was reserved."""
+    jobs = [f"job-{number}" for number in range(200)]
+    Random(worker).shuffle(jobs)
+    closed = 0
+    for job in jobs:
+        if worker % 2:
+            ledger.reserve("studio", 1, key=job)
+            continue
+        try:
+            ledger.discard("charge", job, reason="stray")
+            closed += 1
+        except UnknownMessage:
+            pass
+    return closed
+
+
+def test_a_charge_that_waits_is_applied_or_discarded_and_never_both(
+    database_url: str, book: str
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 200, key="invoice-1")
+        ledger.charge_many([Charge(f"job-{number}", 1) for number in range(200)])
+        together(database_url, book, reserve_or_discard)
+        charged = {entry.job for entry in entries_of(ledger) if entry.kind == "charge"}
+        discarded = {record.job for record in ledger.inbox(discarded=True)}
+        assert not charged & discarded
+        assert len(charged) + len(discarded) == 200
+        assert ledger.inbox() == []
+        # What was discarded is still held: its job was reserved, and nothing was charged.
+        assert figures(ledger) == (200 - len(charged), len(discarded), 0)
 
 
 def batches_or_single_verbs(ledger: Book, worker: int) -> Counter[tuple[str, str]]:

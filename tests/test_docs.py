@@ -203,6 +203,7 @@ COMMAND_NAMES = [
     *("wallet adjust", "wallet lapse", "wallet lots", "wallet trial-balance"),
     *("budget set", "budget list", "budget status", "budget remove"),
     *("holds list", "holds show", "holds expire", "holds sweep", "holds inbox"),
+    "holds discard",
     *("db upgrade", "db status", "db distribute", "db copy"),
 ]
 GROUPS = ("prices", "wallet", "budget", "holds", "db")

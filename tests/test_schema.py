@@ -140,6 +140,8 @@ MESSAGE: dict[str, Any] = {
     "recorded_at_us": 1,
     "digest": bytes(32),
     "applied": 0,
+    "discarded_at_us": None,
+    "discard_reason": None,
 }
 ONE_OF_EACH: dict[str, dict[str, Any]] = {
     "wallets": WALLET,
@@ -610,6 +612,9 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("windows_times", {"end_us": 1}),
     ("inbox_kind", {"kind": "release"}),
     ("inbox_applied", {"applied": 2}),
+    ("inbox_applied", {"applied": 1, "discarded_at_us": 1, "discard_reason": "stray"}),
+    ("inbox_discarded", {"discarded_at_us": 1}),
+    ("inbox_discarded", {"discard_reason": "stray"}),
     ("inbox_digest", {"digest": b""}),
 ]
 GUARDED_BEFORE = {"entries_seq"}

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 from sqlalchemy import Connection
 from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
-from ledger.book import limits, money, releasing, reserving, settling
+from ledger.book import inbox, limits, money, releasing, reserving, settling
 from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
 from ledger.book.reading import Clock, Reader
 from ledger.book.work import Warm, Work
@@ -24,7 +24,7 @@ from ledger.errors import (
     StoreError,
     StoreUnavailable,
 )
-from ledger.records import Entry, Parked, Policy, name
+from ledger.records import Entry, InboxRecord, Parked, Policy, name
 from ledger.store import Joined, KeyTaken, Stale, Store, Transient
 from ledger.units import Amount, Length, credits_to_e8
 
@@ -295,6 +295,18 @@ class Book(Reader):
         for found in names:
             entries += self._do(lambda work, found=found: releasing.sweep(work, found))  # type: ignore[misc]
         return entries
+
+    def discard(self, kind: str, key: str, *, reason: str) -> InboxRecord:
+        """Close a charge or refund that waits in the inbox and will never be applied.
+
+        It stays in the inbox with its reason, and the same call again changes nothing. What is to
+        be charged after all is charged under another key.
+
+        Raises:
+            InvalidEntry: what was given.
+            UnknownMessage: none waits under this key, or it was discarded for another reason.
+        """
+        return self._do(lambda work: inbox.discard(work, kind, key, reason))
 
     # Budgets
 

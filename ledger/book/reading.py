@@ -234,10 +234,13 @@ class Reader:
             hold = self._known_hold(session, job)
             return session.entries_of(hold)
 
-    def inbox(self) -> list[InboxRecord]:
-        """The messages that wait for the reserve of their job, or for a person, oldest first."""
+    def inbox(self, *, discarded: bool = False) -> list[InboxRecord]:
+        """The messages that wait for the reserve of their job, or for a person, oldest first.
+
+        With `discarded`, those that a person has closed instead.
+        """
         with self._store.reading() as session:
-            return session.inbox(self.book)
+            return session.inbox(self.book, discarded=discarded)
 
     # Budgets
 

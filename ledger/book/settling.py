@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ledger import lots as lotting
 from ledger.book import inbox
 from ledger.book.calls import Call, Content, earlier, fits, made, positive, text_of
@@ -18,27 +20,50 @@ __all__ = ["apply_waiting", "charge", "refund"]
 
 def charge(work: Work, item: Charge) -> Entry | Parked:
     """Take what a job cost; a charge is a fact, so it is recorded whatever the balance says."""
-    call = _charge_call(work, item)
-    if (first := earlier(work, call, _charged)) is not None:
+    return _settle(work, _charge_call(work, item), _charge, was=_charged)
+
+
+def refund(work: Work, item: Refund) -> Entry | Parked:
+    """Give back what was charged: to the balance, the lots, and the window of the charge."""
+    return _settle(work, _refund_call(work, item), _refund, was=_refunded)
+
+
+def _settle(
+    work: Work,
+    call: Call,
+    rule: Callable[[Work, Wallet, Hold, Call], Entry],
+    *,
+    was: Callable[[Entry], Content],
+) -> Entry | Parked:
+    """Do what a call asks for, once; without a reserve of its job it waits in the inbox."""
+    if (first := earlier(work, call, was)) is not None:
         return first
     hold = work.find_hold(call.content["job"])
     if hold is None or hold.wallet is None:
         if not work.careful:
             # Whether the key was used for another job is not known yet.
             work.careful = True
-            return charge(work, item)
-        if item.amount is None and item.seconds is None:
-            problem = f"needs the credits or the seconds: nobody has reserved {item.job!r}"
-            raise InvalidEntry("charge", [Fault("", problem)])
+            return _settle(work, call, rule, was=was)
+        _can_wait(call)
         return inbox.park(work, call, hold)
     wallet = work.wallet(hold.wallet)
-    waited = inbox.waits(work, call, hold)
-    entry = _charge(work, wallet, hold, call)
-    if waited:
+    waiting = inbox.waiting(work, call, hold)
+    if waiting is not None and waiting.is_discarded:
+        return inbox.parked(waiting)
+    entry = rule(work, wallet, hold, call)
+    if waiting is not None:
         work.applied.append((call.kind, call.key))
     if hold.parked:
         apply_waiting(work, wallet, hold.job)
     return entry
+
+
+def _can_wait(call: Call) -> None:
+    """Refuse a charge that says nothing: the price of its request is not known."""
+    content = call.content
+    if call.kind == "charge" and content["amount_e8"] is None and content["seconds"] is None:
+        problem = f"needs the credits or the seconds: nobody has reserved {content['job']!r}"
+        raise InvalidEntry("charge", [Fault("", problem)])
 
 
 def _charge_call(work: Work, item: Charge) -> Call:
@@ -135,26 +160,6 @@ def _taken(work: Work, wallet: Wallet, hold: Hold, amount_e8: int) -> tuple[int,
     return covered_e8, over_e8
 
 
-def refund(work: Work, item: Refund) -> Entry | Parked:
-    """Give back what was charged: to the balance, the lots, and the window of the charge."""
-    call = _refund_call(work, item)
-    if (first := earlier(work, call, _refunded)) is not None:
-        return first
-    hold = work.find_hold(call.content["job"])
-    if hold is None or hold.wallet is None:
-        if not work.careful:
-            work.careful = True
-            return refund(work, item)
-        return inbox.park(work, call, hold)
-    wallet = work.wallet(hold.wallet)
-    waited = inbox.waits(work, call, hold)
-    entry = _refund(work, wallet, hold, call)
-    if waited:
-        work.applied.append((call.kind, call.key))
-        apply_waiting(work, wallet, hold.job)
-    return entry
-
-
 def _refund_call(work: Work, item: Refund) -> Call:
     job = name(item.job, "the job")
     content = {
@@ -230,8 +235,8 @@ def apply_waiting(work: Work, wallet: Wallet, job: str) -> None:
     """Apply the messages that wait for a job: charges first, then refunds, oldest first.
 
     What cannot be applied (a charge that its hold rejects, a refund of more than was charged, a
-    key that another job used meanwhile) waits on: the hold remembers it, the next charge or
-    extension of the job tries again, and the inbox lists it for a person.
+    key that another job used meanwhile) waits on: the hold remembers it, the next charge, refund
+    or extension of the job tries again, and the inbox lists it for a person, who may discard it.
     """
     waiting = work.session.waiting(work.book, job, lock=True)
     waiting += [record for record in work.parked if record.job == job]
@@ -239,7 +244,7 @@ def apply_waiting(work: Work, wallet: Wallet, job: str) -> None:
     for record in sorted(waiting, key=lambda item: (item.kind, item.recorded_at_us, item.key)):
         if (record.kind, record.key) in work.applied:
             continue
-        if _applied(work, wallet, record):
+        if not record.is_discarded and _applied(work, wallet, record):
             work.applied.append((record.kind, record.key))
         else:
             left = 1

@@ -185,6 +185,7 @@ class Work:
         self.budgets: list[Budget] = []
         self.parked: list[InboxRecord] = []
         self.applied: list[tuple[str, str]] = []
+        self.discarded: list[InboxRecord] = []
         self.rebuilt: list[tuple[str, str]] = []
 
     # Reading
@@ -466,7 +467,7 @@ class Work:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.entries or self.parked or self.applied)
+        return not (self.entries or self.parked or self.applied or self.discarded)
 
     def changes(self) -> Changes:
         """Everything that was staged."""
@@ -483,6 +484,7 @@ class Work:
             budgets=self.budgets,
             parked=self.parked,
             applied=self.applied,
+            discarded=self.discarded,
         )
 
     def written(self) -> None:

@@ -24,12 +24,16 @@ from ledger.cli.options import (
     HoldState,
     JobArgument,
     JobKeyOption,
+    Message,
 )
 from ledger.cli.parsing import Group
 from ledger.cli.written import print_written
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ledger.documents import HoldDocument, MessageDocument
+    from ledger.records import InboxRecord
 
 app = typer.Typer(
     cls=Group,
@@ -205,28 +209,51 @@ def sweep(
 
 @app.command()
 def inbox(
+    discarded: Annotated[
+        bool, typer.Option("--discarded", help="Those that were discarded instead, with why.")
+    ] = False,
     db: DbOption = DEFAULT_DB,
     book: BookOption = "main",
     format_: FormatOption = Format.TABLE,
 ) -> None:
-    """List charges and refunds that wait for a job nobody has reserved, oldest first."""
+    """List charges and refunds that wait: their job is not reserved, or they do not fit it."""
+    with open_ledger(db, book) as ledger:
+        records = ledger.inbox(discarded=discarded)
+    _print_messages(book, records, format_, discarded=discarded)
+
+
+@app.command(epilog="**Example**: `kling-ledger holds discard charge job-7 --reason stray`")
+def discard(
+    kind: Annotated[Message, typer.Argument(metavar="KIND", help="`charge` or `refund`.")],
+    key: Annotated[str, typer.Argument(metavar="KEY", help="Its key, as `holds inbox` lists it.")],
+    reason: Annotated[
+        str, typer.Option("--reason", metavar="TEXT", help="Why; it stays in the book.")
+    ],
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Close a charge or refund of the inbox that will never be applied; it moves no credits."""
+    with open_ledger(db, book) as ledger:
+        record = ledger.discard(kind.value, key, reason=reason)
+    _print_messages(book, [record], format_, discarded=True)
+
+
+def _print_messages(
+    book: str, records: Sequence[InboxRecord], format_: Format, *, discarded: bool
+) -> None:
     from ledger.cli.output import emit_json, print_csv, print_table, say
     from ledger.documents import message_document
 
-    with open_ledger(db, book) as ledger:
-        records = ledger.inbox()
     found = [message_document(item) for item in records]
     if format_ is Format.JSON:
         emit_json("inbox", {"book": book, "messages": found})
     elif format_ is Format.CSV:
-        header = [
-            *("kind", "key", "job", "amount", "seconds", "final", "reason"),
-            *("happened_at", "recorded_at"),
-        ]
-        print_csv(header, ([dict(item)[name] for name in header] for item in found))
+        print_csv(MESSAGES_CSV, ([dict(item)[name] for name in MESSAGES_CSV] for item in found))
     elif found:
+        why = ["why"] if discarded else []
         print_table(
-            ["recorded (UTC)", "what", "job", "key", "credits"],
+            ["recorded (UTC)", "what", "job", "key", "credits", *why],
             [
                 [
                     minute_of(item["recorded_at"]),
@@ -234,15 +261,22 @@ def inbox(
                     item["job"],
                     item["key"],
                     _credits(item),
+                    *([item["discard_reason"] or ""] if discarded else []),
                 ]
                 for item in found
             ],
-            title=f"Waiting in book {book}",
+            title=f"{'Discarded' if discarded else 'Waiting'} in book {book}",
             numbers=["recorded (UTC)", "credits"],
             drops=["recorded (UTC)", "key"],
         )
     else:
-        say(f"book {book}: nothing waits")
+        say(f"book {book}: nothing {'was discarded' if discarded else 'waits'}")
+
+
+MESSAGES_CSV = (
+    *("kind", "key", "job", "amount", "seconds", "final", "reason"),
+    *("happened_at", "recorded_at", "discarded_at", "discard_reason"),
+)
 
 
 def _credits(item: MessageDocument) -> str:

@@ -27,6 +27,13 @@ class By(StrEnum):
     HAPPENED = "happened"
 
 
+class Message(StrEnum):
+    """What may wait in the inbox."""
+
+    CHARGE = "charge"
+    REFUND = "refund"
+
+
 class HoldState(StrEnum):
     """States of a hold that can be listed."""
 

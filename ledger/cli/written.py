@@ -57,9 +57,10 @@ def print_written(
         return
     if format_ is Format.CSV:
         print_csv(WRITTEN_CSV, [_csv_row(outcome, available, dry_run=dry_run)])
-    elif entry is None:
-        print_figures(f"parked the {outcome.kind} of {outcome.job}", [])
+    elif not isinstance(outcome, Entry):
+        print_figures(_parked_title(outcome), [])
     else:
+        entry = outcome
         print_figures(_title(entry, dry_run=dry_run), _figures(entry, str(available)))
     for note in (*told, *(hints if format_ is Format.TABLE else ())):
         say(note)
@@ -205,7 +206,15 @@ def _notes(ledger: Ledger, outcome: Entry | Parked) -> list[str]:
     return notes
 
 
+def _parked_title(message: Parked) -> str:
+    if message.discarded is not None:
+        return f"the {message.kind} of {message.job} stays discarded"
+    return f"parked the {message.kind} of {message.job}"
+
+
 def _waits(message: Parked) -> str:
+    if message.discarded is not None:
+        return f"the {message.kind} under this key was discarded: {message.discarded}"
     waits = f"nobody has reserved job {message.job!r} yet: the {message.kind} waits in the inbox"
     if not message.nearest:
         return waits

@@ -120,6 +120,10 @@ class ParkedDocument(TypedDict):
     kind: str
     key: str
     job: str
+    nearest: list[str]
+    """Reserved jobs with similar names."""
+    discarded: str | None
+    """Why a person has discarded it since."""
 
 
 class WrittenDocument(TypedDict):
@@ -280,6 +284,8 @@ class MessageDocument(TypedDict):
     reason: str | None
     happened_at: str | None
     recorded_at: str
+    discarded_at: str | None
+    discard_reason: str | None
 
 
 class InboxDocument(TypedDict):
@@ -468,7 +474,14 @@ def _crossing(item: Crossing) -> CrossingDocument:
 
 def parked_document(item: Parked) -> ParkedDocument:
     """A parked message, as the verb that parked it tells it."""
-    return {"book": item.book, "kind": item.kind, "key": item.key, "job": item.job}
+    return {
+        "book": item.book,
+        "kind": item.kind,
+        "key": item.key,
+        "job": item.job,
+        "nearest": list(item.nearest),
+        "discarded": item.discarded,
+    }
 
 
 def balance_document(
@@ -600,6 +613,8 @@ def message_document(record: InboxRecord) -> MessageDocument:
         "reason": content.get("reason"),
         "happened_at": _iso_or_none(record.happened_at_us),
         "recorded_at": _iso(record.recorded_at_us),
+        "discarded_at": _iso_or_none(record.discarded_at_us),
+        "discard_reason": record.discard_reason,
     }
 
 

@@ -16,6 +16,7 @@ from ledger.store.session import (
     Session,
     Stale,
     columns,
+    discard_change,
     hold_changes,
     wallet_changes,
 )
@@ -103,7 +104,11 @@ class PostgresSession(Session):
         ours = {hold.job for hold in (*changes.new_holds, *changes.adopted_holds)}
         self._park(book, changes.parked, ours)
         for item in changes.applied:
-            self._run(_APPLIED, (book, *item))
+            if not self._run(_APPLIED, (book, *item)):
+                raise Stale
+        for record in changes.discarded:
+            if not self._run(_DISCARD, discard_change(record)):
+                raise Stale
 
     def _run(self, statement: str, parameters: Sequence[Any]) -> int:
         done: int = self._connection.execute(statement, parameters).rowcount
@@ -240,7 +245,9 @@ _DELETE_WINDOWS = "DELETE FROM windows WHERE book = %s AND wallet = %s AND budge
 _UPSERT_WINDOW = (
     f"INSERT INTO windows ({columns('windows')}) VALUES {_values('windows', 1)} {_WINDOW_UPDATE}"
 )
-_APPLIED = "UPDATE inbox SET applied = 1 WHERE book = %s AND kind = %s AND key = %s"
+_WAITS = "book = %s AND kind = %s AND key = %s AND applied = 0 AND discarded_at_us IS NULL"
+_APPLIED = f"UPDATE inbox SET applied = 1 WHERE {_WAITS}"
+_DISCARD = f"UPDATE inbox SET discarded_at_us = %s, discard_reason = %s WHERE {_WAITS}"
 _CHANGE_HOLDS = (
     f"UPDATE holds SET {', '.join(f'{name} = v.{name}' for name in HOLD_CHANGES)}"
     " FROM json_to_recordset(%s::json) AS v (job text, "

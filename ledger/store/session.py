@@ -76,11 +76,14 @@ class Changes(NamedTuple):
     parked: Sequence[InboxRecord]
     applied: Sequence[tuple[str, str]]
     """(kind, key) of messages that wait no more."""
+    discarded: Sequence[InboxRecord]
+    """Messages that a person has closed."""
 
     @property
     def is_rare(self) -> bool:
         """Whether there is more to it than entries, holds, lots and windows."""
-        return bool(self.adopted_holds or self.budgets or self.parked or self.applied)
+        inbox = self.parked or self.applied or self.discarded
+        return bool(self.adopted_holds or self.budgets or inbox)
 
     @property
     def is_small(self) -> bool:
@@ -379,14 +382,16 @@ class Session(ABC):
         return None if found is None else InboxRecord(*found)
 
     def waiting(self, book: str, job: str, *, lock: bool = False) -> list[InboxRecord]:
-        """The messages that wait for a job."""
+        """The messages for a job that were not applied; discarded ones are among them."""
         if lock and self.lock_clause:
             self.rows(f"{_HOLD}{self.lock_clause}", (book, job))
         return [InboxRecord(*row) for row in self.rows(_WAITING, (book, job))]
 
-    def inbox(self, book: str) -> list[InboxRecord]:
-        """The messages that wait, oldest first."""
-        return [InboxRecord(*row) for row in self.rows(_INBOX_WAITING, (book,))]
+    def inbox(self, book: str, *, discarded: bool) -> list[InboxRecord]:
+        """The messages that wait, or those that were discarded, oldest first."""
+        closed = f"discarded_at_us IS {'NOT ' if discarded else ''}NULL"
+        statement = f"{_INBOX} AND applied = 0 AND {closed} {_OLDEST_FIRST}"
+        return [InboxRecord(*row) for row in self.rows(statement, (book,))]
 
 
 def _sum(column: str) -> str:
@@ -469,8 +474,8 @@ _LEVELS = (
     " WHERE book = ? AND wallet = ? AND budget = ?"
 )
 _INBOX = f"SELECT {columns('inbox')} FROM inbox WHERE book = ?"
-_INBOX_WAITING = f"{_INBOX} AND applied = 0 ORDER BY recorded_at_us, kind, key"
-_WAITING = f"{_INBOX} AND job = ? AND applied = 0 ORDER BY recorded_at_us, kind, key"
+_OLDEST_FIRST = "ORDER BY recorded_at_us, kind, key"
+_WAITING = f"{_INBOX} AND job = ? AND applied = 0 {_OLDEST_FIRST}"
 
 
 class SqliteSession(Session):
@@ -535,6 +540,7 @@ class SqliteSession(Session):
         many(_INSERT["budgets"], changes.budgets)
         many(_INSERT["inbox"], changes.parked)
         many(_APPLIED, [(book, *item) for item in changes.applied])
+        many(_DISCARD, [discard_change(record) for record in changes.discarded])
 
 
 def wallet_changes(record: WalletRecord) -> tuple[Any, ...]:
@@ -545,6 +551,12 @@ def wallet_changes(record: WalletRecord) -> tuple[Any, ...]:
 def hold_changes(hold: Hold) -> tuple[Any, ...]:
     """The values of `HOLD_CHANGES`."""
     return (*hold[4:11], hold.lots, hold.parked)
+
+
+def discard_change(record: InboxRecord) -> tuple[Any, ...]:
+    """The parameters of the statement that closes a message."""
+    reason, at_us = record.discard_reason, record.discarded_at_us
+    return at_us, reason, record.book, record.kind, record.key
 
 
 def _lot_changes(lot: Lot) -> tuple[Any, ...]:
@@ -572,3 +584,7 @@ _UPSERT_WINDOW = (
     " held_e8 = excluded.held_e8, used_e8 = excluded.used_e8, peak_e8 = excluded.peak_e8"
 )
 _APPLIED = "UPDATE inbox SET applied = 1 WHERE book = ? AND kind = ? AND key = ?"
+_DISCARD = (
+    "UPDATE inbox SET discarded_at_us = ?, discard_reason = ?"
+    " WHERE book = ? AND kind = ? AND key = ?"
+)
