@@ -1,38 +1,41 @@
 """What went wrong elsewhere does not go wrong here: one test per defect, named with its project.
 
-The numbers are issues and pull requests of the projects named. What they reported and does not
-apply to a book like this one:
+Amounts, prices, budgets and lots stand in test_rivals_more. The numbers are issues and pull
+requests of the projects named. What they reported and does not apply to a book like this one:
 
 - stalls, rates and waiting (TigerBeetle #3915, #1940, #2809, #461; AI-Horde #536; ouroboros #456;
-  hordak #40, #126): questions of speed, answered by the benchmarks; that nothing is summed or
-  read again is tested here.
+  hordak #40, #126; CockroachDB #14670): questions of speed, answered by the benchmarks; that
+  nothing is summed or read again is tested here.
 - prices as such (LiteLLM #23503, #1416, #20615, #21907; OpenAnt #216; headroom #3048; Kill Bill
-  #1601; Infracost; OpenCost): the tests of prices and pricing; that nothing is reserved without a
-  price is tested here.
-- forecasts, files and reports (hledger #2561, #1265, #2058, #742; beancount #828, #246; Kubecost;
-  ccusage's two commands; spreadsheets): no part of a book.
+  #1601; tokencost): the tests of prices and pricing; that nothing is reserved without a price is
+  tested in test_rivals_more.
+- forecasts, files and reports (hledger #2561, #1265, #2058, #742; beancount #828, #246; Infracost
+  #1260, #2966, #3382, #3051; OpenCost #2092, #3894; Kubecost #2402, #4854; FOCUS #2550, #2617;
+  ccusage #1785; spreadsheets): no part of a book.
 - products or parts that a book does not have: subscriptions, recurring grants and rollover
   (OpenMeter #3293, #1344; Polar #10513; LiteLLM #32603), invoices at thresholds (Lago #3338),
   exchange rates inside a hold (Blnk #55), identities, queues and distributions (Blnk #90, #99 is
   a batch), metadata queries (Formance #257; TigerBeetle #28, #2105), seals over blocks of rows
   (Formance's migration 53; here each wallet has its own chain).
+- a hold that settles by itself on a date (Blnk #277): a book invents no outcome, so a deadline
+  makes it unknown, or releases it where that was agreed. That its credits are set aside until
+  then is tested here.
 - a crash that breaks the book (immudb 1.11.1; eliza's charge outside the transaction): test_crash;
   a hold that cannot be written (LiteLLM #33923): test_broken_stores; races of processes
-  (LiteLLM #34732, #26672, #40095; new-api #6609; Formance #364): test_concurrency and here.
+  (LiteLLM #34732, #26672, #40095; new-api #6609; Formance #364): test_concurrency and here;
+  rows that a query of several conditions left out (Jepsen's finding in TigerBeetle): test_reading.
 """
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from functools import partial
+from hashlib import sha256
 from itertools import chain
-from pathlib import Path
 from threading import Barrier
 from typing import Any
 
@@ -40,15 +43,13 @@ import pytest
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.pool import Pool
-from writers import NOON, Clock, figures, with_options
+from writers import NOON, Clock, figures, row_locked, with_options
 
-from ledger import Ledger, MotionControl, PriceBook
-from ledger.book import Book, Charge, Refund, Release, Reserve, TopUp
+from ledger.book import Adjust, Book, Charge, Refund, Release, Reserve, TopUp
 from ledger.book.items import Item
 from ledger.errors import (
     BatchRefused,
     BudgetExceeded,
-    CannotPrice,
     ChargeAboveHold,
     HoldClosed,
     InsufficientCredits,
@@ -57,9 +58,10 @@ from ledger.errors import (
     KeyReused,
     LedgerError,
     RefundAboveCharge,
-    Refused,
+    StoreLocked,
 )
 from ledger.records import Entry, Parked, entry_hash
+from ledger.store import engines
 from ledger.tables import METADATA
 
 TABLES = sorted(METADATA.tables)
@@ -232,6 +234,40 @@ def test_a_hold_that_has_run_out_makes_room_before_any_sweep(ledger: Book, clock
     assert figures(ledger) == (100, 100, 0)
 
 
+def test_a_hold_nobody_settles_keeps_its_room_until_its_deadline(
+    ledger: Book, clock: Clock
+) -> None:
+    """limitador #506: whoever came before others had reported their usage was let in."""
+    release = {"deadline": HALF_HOUR, "on_deadline": "release"}
+    ledger.set_budget("studio", "all", 50, key="b1", period="lifetime")
+    for number in range(5):
+        ledger.reserve("studio", 10, key=f"job-{number}", **release)  # type: ignore[arg-type]
+    clock.forward(minutes=29, seconds=59, microseconds=999_999)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("studio", "0.00000001", key="job-5")
+    clock.forward(microseconds=1)
+    ledger.reserve("studio", 50, key="job-5")
+
+
+def test_whoever_asks_what_is_left_is_told_without_the_credits_in_flight(ledger: Book) -> None:
+    """LibreChat #15879: a second way in looked at a balance that left out what was reserved."""
+    ledger.set_budget("studio", "all", 90, key="b1", period="lifetime")
+    ledger.reserve("studio", 60, key="job-1")
+    calls: list[Callable[[], object]] = [
+        lambda: ledger.reserve("studio", 31, key="job-2"),
+        lambda: ledger.reserve("studio", 31, key="job-2", dry_run=True),
+        lambda: ledger.extend("job-1", key="more", amount=31),
+    ]
+    for call in calls:
+        with pytest.raises(BudgetExceeded):
+            call()
+    assert codes(ledger.batch([Reserve("studio", 31, "job-2")])) == ["budget_exceeded"]
+    assert [balance.available for balance in ledger.wallets()] == [40]
+    assert [status.left for status in ledger.budget_status("studio")] == [30]
+    assert ledger.reserve("studio", 30, key="job-2", dry_run=True).held_after == 90
+    assert figures(ledger) == (100, 60, 40)
+
+
 def test_every_hold_has_a_deadline(ledger: Book, clock: Clock) -> None:
     """rafiki #2881: a pending transfer without an expiry stays for ever."""
     ledger.reserve("studio", 40, key="job-1")
@@ -270,6 +306,44 @@ def test_a_hold_never_runs_into_debt(ledger: Book) -> None:
     assert figures(ledger) == (-30, 0, -30)
     with pytest.raises(InsufficientCredits):
         ledger.reserve("studio", "0.00000001", key="job-2")
+
+
+@pytest.mark.parametrize(
+    ("policy", "after"),
+    [
+        # Two holds, of 60 and of 40 credits, are charged 90 each.
+        ("draw", (0, 0, 0)),
+        ("cap", (0, 0, 0)),
+        ("reject", (100, 100, 0)),
+        ("owe", (-80, 0, -80)),
+    ],
+)
+def test_no_wallet_goes_below_zero_unless_its_holds_may_owe(
+    ledger: Book, policy: Any, after: tuple[int, int, int]
+) -> None:
+    """Lago #4985: nothing kept a wallet from spending more than it had."""
+    ledger.reserve("studio", 60, key="job-1", policy=policy)
+    ledger.reserve("studio", 40, key="job-2", policy=policy)
+    at_once([partial(ledger.charge, job, 90) for job in ("job-1", "job-2")])
+    assert figures(ledger) == after
+
+
+def test_a_debt_does_not_grow_by_itself_and_opens_no_door(ledger: Book) -> None:
+    """one-api #505: with less than nothing left, quota went on being taken."""
+    ledger.reserve("studio", 10, key="job-1")
+    ledger.charge("job-1", 130)
+    for _ in range(3):
+        ledger.charge("job-1", 130)
+        ledger.sweep()
+    assert figures(ledger) == (-30, 0, -30)
+    for paid, left in ((29, -1), (1, 0)):
+        ledger.top_up("studio", paid, key=f"pays {paid}")
+        assert figures(ledger) == (left, 0, left)
+        assert codes(ledger.batch([Reserve("studio", "0.00000001", "job-2")])) == [
+            "insufficient_credits"
+        ]
+    ledger.top_up("studio", "0.00000001", key="one unit")
+    ledger.reserve("studio", "0.00000001", key="job-2")
 
 
 def test_charge_and_release_at_once(ledger: Book) -> None:
@@ -337,6 +411,33 @@ def test_the_same_key_is_one_fact_however_often_it_is_polled(ledger: Book) -> No
     charges = [entry_of(ledger.charge("job-1", 30)) for _ in range(10)]
     assert [charge.replayed for charge in charges] == [False] + [True] * 9
     assert figures(ledger) == (70, 0, 70)
+
+
+def test_a_charge_that_is_told_in_two_ways_counts_once(
+    ledger: Book, database_url: str, clock: Clock
+) -> None:
+    """LiteLLM #15740: a call that passed through two layers was logged, and cost, twice."""
+    with Book(database_url, book=ledger.book, clock=clock) as poller:
+        for number in range(10):
+            job = f"job-{number}"
+            ledger.reserve("studio", 2, key=job)
+            told = [
+                partial(ledger.charge, job, 1),
+                partial(poller.charge, job, 1),
+                partial(in_a_batch, poller, Charge(job, 1)),
+            ]
+            assert codes(at_once(told)) == ["charge", "replayed charge", "replayed charge"]
+        # Both were told before the job was reserved.
+        assert isinstance(ledger.charge("early", 5), Parked)
+        assert isinstance(poller.charge("early", 5), Parked)
+        ledger.reserve("studio", 5, key="early")
+        with pytest.raises(KeyReused, match="amount was 5, now 6"):
+            poller.charge("early", 6)
+    assert figures(ledger) == (85, 0, 85)
+
+
+def in_a_batch(ledger: Book, item: Item) -> Any:
+    return ledger.batch([item])[0]
 
 
 def test_a_key_is_remembered_for_ever(ledger: Book, clock: Clock) -> None:
@@ -411,7 +512,7 @@ def test_a_top_up_that_is_repeated_while_it_waits_counts_once(ledger: Book) -> N
 def test_the_database_itself_keeps_a_key_from_a_second_fact(
     ledger: Book, database_url: str, book: str
 ) -> None:
-    """Blnk before 0.13.2: a unique reference was looked up first, and two could pass."""
+    """Blnk before 0.13.2 looked a unique reference up, and two could pass; pgledger #38: no key."""
     ledger.reserve("studio", 40, key="job-1")
     ledger.charge("job-1", 30)
     engine = create_engine(database_url)
@@ -516,290 +617,24 @@ def test_a_failure_that_is_known_late_is_refunded_once(ledger: Book, clock: Cloc
     assert figures(ledger) == (100, 0, 100)
 
 
+def test_a_charge_is_refunded_however_old_it_is(ledger: Book, clock: Clock) -> None:
+    """Stripe: what was metered can be taken back within a day, and never after."""
+    ledger.reserve("studio", 40, key="job-1")
+    ledger.charge("job-1", 30)
+    clock.forward(days=3_650)
+    ledger.refund("job-1", 10, key="a part")
+    assert entry_of(ledger.refund("job-1")).amount == 20
+    with pytest.raises(RefundAboveCharge):
+        ledger.refund("job-1", "0.00000001", key="too much")
+    assert figures(ledger) == (100, 0, 100)
+
+
 def test_a_whole_batch_can_be_refunded(ledger: Book) -> None:
     """Formance #445: reverting many transactions at once was asked for."""
     ledger.batch([Reserve("studio", 5, f"job-{n}") for n in range(10)])
     ledger.batch([Charge(f"job-{n}", 5) for n in range(10)])
     ledger.refund_many([Refund(f"job-{n}") for n in range(10)])
     assert figures(ledger) == (100, 0, 100)
-
-
-# Amounts
-
-
-@pytest.mark.parametrize(
-    "amount",
-    ["0.000000001", Decimal("0.123456789"), 0.1, float("nan"), "NaN", "Infinity", "1e30", -1],
-)
-def test_what_is_no_exact_amount_is_refused_by_every_verb(ledger: Book, amount: Any) -> None:
-    """credit-ledger (finer than its scale), ECC #2693 (NaN passed a budget), Blnk (floats)."""
-    ledger.set_budget("studio", "all", 100, key="b1", period="lifetime")
-    ledger.reserve("studio", 10, key="job-1")
-    ledger.charge("job-1", 5, key="part", final=False)
-    calls: list[Callable[[], object]] = [
-        lambda: ledger.top_up("studio", amount, key="t"),
-        lambda: ledger.reserve("studio", amount, key="job-2"),
-        lambda: ledger.extend("job-1", key="e", amount=amount),
-        lambda: ledger.charge("job-1", amount),
-        lambda: ledger.refund("job-1", amount),
-        lambda: ledger.set_budget("studio", "none", amount, key="b2"),
-        lambda: ledger.open_wallet("other", credit_limit=amount),
-    ]
-    for call in calls:
-        with pytest.raises(LedgerError) as refused:
-            call()
-        assert refused.value.exit_status == 7
-    assert figures(ledger) == (95, 5, 90)
-
-
-def test_every_digit_of_an_amount_survives(ledger: Book) -> None:
-    """python-accounting and others: Decimal columns are floats on SQLite. Lago #2529."""
-    amount = Decimal("12345678901.12345678")
-    ledger.top_up("rich", amount, key="invoice-2")
-    assert ledger.balance("rich").posted == amount
-    for number in range(10):
-        ledger.top_up("small", "0.1", key=f"small-{number}")
-    assert ledger.balance("small").posted == 1
-    with pytest.raises(InvalidAmount):
-        ledger.top_up("rich", "123456789012.12345678", key="more than a column holds")
-
-
-def test_many_small_charges_are_rounded_once_each(ledger: Book) -> None:
-    """Lago #821 and #829: rounding fees and rounding their sum gave two totals. LiteLLM #2814."""
-    third = Decimal("0.33333333")
-    ledger.batch([Reserve("studio", 1, f"job-{n}") for n in range(90)])
-    ledger.batch([Charge(f"job-{n}", third) for n in range(90)])
-    charges = [entry for entry in ledger.statement("studio").entries if entry.kind == "charge"]
-    assert sum(entry.amount for entry in charges) == 90 * third
-    assert figures(ledger) == (100 - 90 * third, 0, 100 - 90 * third)
-
-
-def test_the_largest_amount_is_an_integer_and_the_next_one_is_refused(
-    ledger: Book, database_url: str, book: str
-) -> None:
-    """SQLite turns 2^63 into a float without a word; TigerBeetle #2175 was wrong above 2^64."""
-    most = Decimal(2**63 - 1).scaleb(-8)
-    ledger.top_up("rich", most, key="all")
-    with pytest.raises(InvalidAmount):
-        ledger.top_up("rich", "0.00000001", key="more")
-    ledger.reserve("rich", most, key="job-1", policy="draw")
-    ledger.charge("job-1", most)
-    ledger.refund("job-1")
-    assert ledger.balance("rich").posted == most
-    engine = create_engine(database_url)
-    with engine.connect() as connection, pytest.raises(DBAPIError):
-        connection.execute(
-            text("UPDATE wallets SET posted_e8 = posted_e8 + 1 WHERE book = :b AND id = 'rich'"),
-            {"b": book},
-        )
-    engine.dispose()
-
-
-def test_a_debt_is_not_clamped_to_zero(ledger: Book) -> None:
-    """Polar #5648: clamping at zero made the balance depend on the order of events."""
-    ledger.reserve("studio", 100, key="job-1")
-    ledger.charge("job-1", 130)
-    ledger.top_up("studio", 50, key="invoice-2")
-    ledger.top_up("other", 150, key="invoice-3")
-    ledger.reserve("other", 100, key="job-2")
-    ledger.charge("job-2", 130)
-    assert figures(ledger) == figures(ledger, "other") == (20, 0, 20)
-
-
-def test_credits_are_paid_for_or_given_not_both(ledger: Book) -> None:
-    """NyxID #1050: a top-up with paid and granted amounts was credited twice."""
-    with pytest.raises(InvalidEntry):
-        ledger.top_up(
-            "studio", 50, key="t", cash=5, currency="USD", promotional=True, expires="2026-12-01"
-        )
-    assert figures(ledger) == (100, 0, 100)
-
-
-# Prices
-
-
-JOB = MotionControl(quality="720p", character_orientation="video", reference_seconds=10)
-RAISED = """
-name = "raised"
-[[overlay]]
-model = "kling-v3-motion-control"
-source = "https://provider.example/prices"
-checked = 2026-10-10
-effective_from = 2026-10-11T00:00:00Z
-rate = 16
-"""
-
-
-@pytest.fixture
-def prices() -> PriceBook:
-    return PriceBook.bundled()
-
-
-@pytest.fixture
-def priced(database_url: str, book: str, clock: Clock, prices: PriceBook) -> Iterator[Ledger]:
-    with Ledger(database_url, book=book, clock=clock, prices=prices) as opened:
-        opened.top_up("studio", 1_000, key="invoice-1")
-        opened.reserve("studio", prices.quote(JOB, at=NOON), key="job-1")
-        yield opened
-        assert opened.verify().findings == ()
-
-
-def test_the_charge_is_what_the_quote_said(priced: Ledger, prices: PriceBook) -> None:
-    """Lago #5560: the fee that was kept differed from the estimate."""
-    charge = entry_of(priced.charge("job-1", seconds=10))
-    # 10 s × 8.1648
-    assert charge.amount == priced.hold("job-1").amount == Decimal("81.648")
-    assert charge.amount == prices.quote(JOB, at=NOON).expected
-
-
-def test_a_price_is_not_read_again_when_a_job_settles(
-    priced: Ledger, clock: Clock, tmp_path: Path
-) -> None:
-    """new-api #6172: a price that changed while a job ran changed what the job cost."""
-    (tmp_path / "raised.toml").write_text(RAISED)
-    raised = PriceBook.bundled(overlays=[tmp_path / "raised.toml"])
-    clock.forward(days=1)
-    url = priced.engine.url.render_as_string(hide_password=False)
-    with Ledger(url, book=priced.book, clock=clock, prices=raised) as later:
-        assert later.reserve("studio", raised.quote(JOB, at=clock()), key="job-2").amount == 160
-        # 5 s × 8.1648, as quoted; 5 s × 16, as quoted a day later.
-        assert entry_of(later.charge("job-1", seconds=5)).amount == Decimal("40.824")
-        assert entry_of(later.charge("job-2", seconds=5)).amount == 80
-
-
-def test_a_length_is_never_guessed(priced: Ledger) -> None:
-    """new-api #5498: four seconds were charged by default where ten had been made."""
-    with pytest.raises(CannotPrice, match="length"):
-        priced.charge("job-1")
-    assert priced.balance("studio").posted == 1_000
-
-
-def test_a_length_that_cannot_be_is_not_billed(priced: Ledger) -> None:
-    """fal #1175: one job was billed for 10,272 seconds, 40,500 dollars."""
-    charge = entry_of(priced.charge("job-1", seconds=10_272))
-    # No clip of this model is longer than 30 s: 30 × 8.1648.
-    assert charge.amount == Decimal("244.944")
-
-
-def test_what_has_no_price_is_not_reserved(priced: Ledger, prices: PriceBook) -> None:
-    """LiteLLM #35524: a request that could not be priced was admitted without a hold. #36483."""
-    with pytest.raises(CannotPrice):
-        priced.reserve("studio", prices.quote(JOB, at="1999-01-01"), key="job-2")
-    assert priced.balance("studio").held == Decimal("81.648")
-
-
-# Budgets
-
-
-def test_a_window_begins_and_ends_on_the_dot_where_the_team_is(ledger: Book, clock: Clock) -> None:
-    """ccusage #349, #778, #1114: days that began at the wrong midnight."""
-    berlin = {"period": "day", "timezone": "Europe/Berlin"}
-    ledger.set_budget("studio", "daily", 10, key="b1", **berlin)  # type: ignore[arg-type]
-    clock.now = datetime(2026, 10, 10, 21, 59, 59, 999_999, tzinfo=UTC)  # 23:59:59.999999 there
-    ledger.reserve("studio", 10, key="job-1")
-    with pytest.raises(BudgetExceeded):
-        ledger.reserve("studio", 1, key="job-2")
-    clock.now = datetime(2026, 10, 10, 22, 0, tzinfo=UTC)  # midnight there
-    ledger.reserve("studio", 10, key="job-2")
-    with pytest.raises(BudgetExceeded):
-        ledger.reserve("studio", 1, key="job-3", at="2026-10-10T21:59:59.999999Z")
-
-
-def test_a_window_resets_without_a_job_and_wipes_nothing(ledger: Book, clock: Clock) -> None:
-    """LiteLLM #8364, #7129, #34492: defects of resets; #22013: one wiped real spending."""
-    ledger.set_budget("studio", "daily", 50, key="b1", period="day")
-    ledger.reserve("studio", 50, key="job-1")
-    ledger.charge("job-1", 30)
-    clock.forward(days=1)
-    ledger.reserve("studio", 50, key="job-2")
-    assert ledger.balance("studio").posted == 70
-    ledger.top_up("studio", 100, key="invoice-2")
-    with pytest.raises(BudgetExceeded):
-        ledger.reserve("studio", 21, key="job-3", at=NOON)  # yesterday has 20 left
-    ledger.reserve("studio", 20, key="job-3", at=NOON)
-
-
-def test_what_was_spent_before_a_budget_was_set_counts(ledger: Book) -> None:
-    """OpenMeter #4846: usage before a snapshot was lost, so there seemed to be credits left."""
-    ledger.reserve("studio", 30, key="job-1")
-    ledger.charge("job-1", 20)
-    ledger.reserve("studio", 10, key="job-2")
-    ledger.set_budget("studio", "monthly", 40, key="b1", period="month")
-    with pytest.raises(BudgetExceeded):
-        ledger.reserve("studio", 11, key="job-3")
-    ledger.reserve("studio", 10, key="job-3")
-
-
-def test_a_limit_that_is_changed_midway_keeps_what_was_used(ledger: Book) -> None:
-    """OpenMeter #4394 and #4252: an upgrade midway lost the usage, or granted it twice."""
-    ledger.set_budget("studio", "monthly", 40, key="b1", period="month")
-    ledger.reserve("studio", 30, key="job-1")
-    ledger.charge("job-1", 30)
-    ledger.set_budget("studio", "monthly", 60, key="b2", period="month")
-    ledger.set_budget("studio", "monthly", 60, key="b2", period="month")
-    with pytest.raises(BudgetExceeded):
-        ledger.reserve("studio", 31, key="job-2")
-    ledger.reserve("studio", 30, key="job-2")
-
-
-def test_a_refused_job_takes_from_no_budget(
-    ledger: Book, rows: Callable[[], dict[str, list[Any]]]
-) -> None:
-    """LiteLLM #36926: "over budget" with no spending behind it; a refusal must leave none."""
-    ledger.set_budget("studio", "all", 50, key="b1", period="lifetime")
-    ledger.set_budget("studio", "ads", 10, key="b2", match={"team": "ads"})
-    before = rows()
-    with pytest.raises(BudgetExceeded) as refused:
-        ledger.reserve("studio", 51, key="job-1", labels={"team": "ads"})
-    assert {item.limit for item in refused.value.blocking} == {"all", "ads"}
-    assert rows() == before
-
-
-def test_a_refusal_tells_a_program_what_to_do(ledger: Book) -> None:
-    """Comfy docs #1583: clients had to read the text of a refusal to know what it meant."""
-    ledger.set_budget("studio", "daily", 50, key="b1", period="day")
-    ledger.reserve("studio", 40, key="job-1")
-    for amount, code, retryable in (
-        (20, "budget_exceeded", True),
-        (101, "insufficient_credits", False),
-    ):
-        with pytest.raises(Refused) as refused:
-            ledger.reserve("studio", amount, key="job-2")
-        error: Any = refused.value
-        assert (error.code, error.exit_status, error.needed_e8) == (code, 3, amount * 10**8)
-        assert error.retryable is retryable
-
-
-# Lots
-
-
-def test_credits_that_lapse_first_are_spent_first(
-    ledger: Book, rows: Callable[[], dict[str, list[Any]]]
-) -> None:
-    """Autumn #2508: which lot is spent first was not settled where several could be."""
-    ledger.top_up("studio", 10, key="later", promotional=True, expires="2026-12-02")
-    ledger.top_up("studio", 10, key="sooner", promotional=True, expires="2026-12-01")
-    ledger.reserve("studio", 15, key="job-1")
-    charge = entry_of(ledger.charge("job-1", 15))
-    assert json.loads(str(charge.lots)) == {"4": 10 * 10**8, "3": 5 * 10**8}
-
-
-def test_credits_do_not_lapse_under_a_job_that_runs(ledger: Book, clock: Clock) -> None:
-    """Flexprice #2818 and #1153: credits expired before the invoice they were meant for."""
-    ledger.top_up("gifted", 10, key="gift", promotional=True, expires=NOON + HALF_HOUR)
-    ledger.reserve("gifted", 10, key="job-1")
-    clock.forward(hours=1)
-    assert ledger.lapse("gifted") == []
-    assert entry_of(ledger.charge("job-1", 10)).posted_after == 0
-
-
-def test_expired_credits_are_not_available_before_any_sweep(ledger: Book, clock: Clock) -> None:
-    """Flexprice #1038: what was available was computed from a field of before."""
-    ledger.top_up("gifted", 10, key="gift", promotional=True, expires=NOON + HALF_HOUR)
-    clock.forward(minutes=30)
-    assert ledger.balance("gifted").available == 0
-    with pytest.raises(InsufficientCredits):
-        ledger.reserve("gifted", 1, key="job-1")
 
 
 # Many at once
@@ -814,6 +649,18 @@ def test_checking_and_writing_are_one(ledger: Book) -> None:
     ]
     assert codes(at_once(calls)) == ["budget_exceeded"] * 13 + ["reserve"] * 3
     assert figures(ledger) == (100, 30, 70)
+
+
+def test_a_rich_wallet_opens_no_small_budget(ledger: Book) -> None:
+    """one-api #925: a user with much quota was trusted, and ran a token with little into debt."""
+    ledger.top_up("studio", 10_000_000, key="invoice-2")
+    ledger.set_budget("studio", "key", 3, key="b1", match={"api_key": "*"}, period="lifetime")
+    calls = [
+        partial(ledger.reserve, "studio", 1, key=f"job-{n}", labels={"api_key": f"key-{n % 2}"})
+        for n in range(16)
+    ]
+    assert codes(at_once(calls)) == ["budget_exceeded"] * 10 + ["reserve"] * 6
+    assert ledger.balance("studio").held == 6
 
 
 def test_the_same_key_at_once_is_one_entry(ledger: Book) -> None:
@@ -857,6 +704,18 @@ def test_a_row_that_refers_to_the_wallet_does_not_block_its_writers(
     engine.dispose()
 
 
+def test_a_wallet_does_not_wait_for_another(postgres_url: str, book: str) -> None:
+    """Formance: one chain of hashes over all accounts made every writer wait for every other."""
+    with Book(with_options(postgres_url, "-clock_timeout=2000"), book=book) as ledger:
+        ledger.top_up("studio", 100, key="invoice-1")
+        with row_locked(postgres_url, book):
+            ledger.top_up("annex", 100, key="invoice-2")
+            ledger.reserve("annex", 10, key="job-1")
+            ledger.charge("job-1", 4)
+            ledger.batch([Reserve("annex", 1, f"many-{n}") for n in range(40)])
+        assert figures(ledger, "annex") == (96, 40, 56)
+
+
 def test_numbers_follow_the_order_of_commits(ledger: Book) -> None:
     """AI-Horde #536: exact rows, never a high-water mark, or a late committer may be missed."""
 
@@ -894,6 +753,83 @@ def test_a_result_carries_the_balances_after_it(ledger: Book) -> None:
     assert (charge.posted_after_e8, charge.held_after_e8) == (70 * 10**8, 10 * 10**8)
 
 
+def test_a_balance_and_its_holds_can_be_read_as_of_one_moment(
+    ledger: Book, database_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TigerBeetle #2693: what was pending could not be read together with the balance."""
+    monkeypatch.setattr(engines, "BUSY_SECONDS", 0.1)
+    ledger.reserve("studio", 40, key="job-1")
+    # PostgreSQL is asked for one snapshot; SQLite lets nobody write meanwhile.
+    snapshot = {"sqlite": "SERIALIZABLE", "postgresql": "REPEATABLE READ"}
+    level = snapshot[ledger.engine.dialect.name]
+    with Book(database_url, book=ledger.book, clock=clock) as other:
+        with ledger.engine.connect().execution_options(isolation_level=level) as connection:
+            joined = ledger.join(connection)
+            assert joined.balance("studio").held == 40
+            with suppress(StoreLocked):
+                other.reserve("studio", 10, key="job-2")
+            held = {hold.job: hold.held for hold in joined.holds(state="open")}
+            assert held == {"job-1": 40}
+        other.reserve("studio", 10, key="job-2")
+    assert figures(ledger) == (100, 50, 50)
+
+
+def test_every_entry_of_one_transaction_has_the_balance_after_it(ledger: Book) -> None:
+    """Formance's migrations 2, 9, 27 and 28 repaired volumes that had been stored wrong."""
+    ledger.top_up("annex", 50, key="invoice-2")
+    ledger.batch(
+        [
+            Reserve("studio", 40, "job-1"),
+            Reserve("annex", 10, "job-2"),
+            Charge("job-1", 25, key="a part", final=False),
+            Charge("job-2", 4),
+            TopUp("studio", 7, "invoice-3", at="2026-09-01"),
+            Charge("job-1", 5),
+            Refund("job-2"),
+            Refund("job-1", 10),
+            Adjust("annex", -1, "fix", "counted twice"),
+        ],
+        atomic=True,
+    )
+    after: dict[str, list[tuple[object, ...]]] = {
+        wallet: [
+            (entry.kind, entry.posted_after, entry.held_after)
+            for entry in ledger.statement(wallet).entries[2:]
+        ]
+        for wallet in ("studio", "annex")
+    }
+    assert after == {
+        "studio": [
+            ("reserve", 100, 40),
+            ("charge", 75, 15),
+            ("top_up", 82, 15),
+            ("charge", 77, 0),
+            ("refund", 87, 0),
+        ],
+        "annex": [("reserve", 50, 10), ("charge", 46, 0), ("refund", 50, 0), ("adjust", 49, 0)],
+    }
+    nets = {line.account: line.debit - line.credit for line in ledger.trial_balance()}
+    # 100 + 50 + 7 came in; 25 + 4 + 5 − 4 − 10 were spent; 87 + 49 are left.
+    assert nets == {"funding": 157, "provider": -20, "adjustments": -1, "wallets": -136}
+
+
+def test_no_charge_is_missing_from_any_total(ledger: Book) -> None:
+    """LiteLLM #28979, #13280: spending that one total had and another had not. #2814."""
+    users = ("ann", "bo", "li")
+    ledger.set_budget("studio", "each", 30, key="b1", match={"user": "*"}, period="lifetime")
+    ledger.batch([Reserve("studio", "0.3", f"job-{n}", {"user": users[n % 3]}) for n in range(300)])
+    batches = [[Charge(f"job-{n}", "0.1") for n in range(at, at + 50)] for at in range(0, 300, 50)]
+    at_once([partial(ledger.batch, batch) for batch in batches])
+    # 300 × 0.1, a third of it for each user.
+    spent = [entry.amount for entry in ledger.statement("studio").entries if entry.kind == "charge"]
+    assert (len(spent), sum(spent)) == (300, 30)
+    assert sum(hold.charged for hold in ledger.holds(state="charged")) == 30
+    used = {status.group: status.used for status in ledger.budget_status("studio")}
+    assert used == {"user=ann": 10, "user=bo": 10, "user=li": 10}
+    assert [line.credit for line in ledger.trial_balance() if line.account == "provider"] == [30]
+    assert figures(ledger) == (70, 0, 70)
+
+
 def test_a_charge_of_another_day_stands_in_the_order_it_was_written(ledger: Book) -> None:
     """Formance #340: back-dating; its migration 3 repaired back-dated rows."""
     ledger.reserve("studio", 40, key="job-1")
@@ -901,6 +837,26 @@ def test_a_charge_of_another_day_stands_in_the_order_it_was_written(ledger: Book
     ledger.top_up("studio", 5, key="invoice-2", at="2026-09-01")
     after = [entry.posted_after for entry in ledger.statement("studio").entries]
     assert after == [0, 100, 100, 70, 75]
+
+
+def test_a_charge_that_is_told_months_later_changes_no_statement_of_before(
+    ledger: Book, clock: Clock
+) -> None:
+    """Kill Bill #876: late usage was looked for in every period before, all of them billed."""
+    ledger.set_budget("studio", "monthly", 50, key="b1", period="month")
+    ledger.reserve("studio", 40, key="job-1")
+    clock.now = datetime(2026, 11, 1, tzinfo=UTC)
+    october = ledger.statement("studio", until="2026-11-01")
+    clock.forward(days=60)
+    ledger.charge("job-1", 30, at="2026-10-12")
+    assert ledger.statement("studio", until="2026-11-01") == october
+    # It is October's all the same, where one asks for that, and moves October's window alone.
+    assert ledger.balance("studio", before="2026-11-01", by="happened").posted == 70
+    ledger.top_up("studio", 100, key="invoice-2")
+    ledger.reserve("studio", 50, key="job-2")
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("studio", 21, key="job-3", at=NOON)
+    ledger.reserve("studio", 20, key="job-3", at=NOON)
 
 
 def tampered(url: str, *statements: str) -> list[str]:
@@ -956,6 +912,20 @@ def test_the_hash_of_an_entry_covers_the_one_before(settled_url: str) -> None:
     assert found[0] == "hash"
 
 
+def test_what_is_hashed_never_changes(ledger: Book) -> None:
+    """Formance's migration 26 replaced the function that had hashed its log."""
+    opened, entry = ledger.statement("studio").entries
+    assert entry.happened_at == NOON
+    # Book, wallet, seq, kind, key, job, contra; posted, held, both after it; over, uncollected,
+    # late, lots, facts; when it happened and when it was recorded.
+    hashed = (
+        f"{ledger.book}\nstudio\n2\ntop_up\ninvoice-1\n\nfunding"
+        "\n10000000000\n0\n10000000000\n0\n0\n0\n0\n"
+        '\n{"origin":"paid"}\n1791633600000000\n1791633600000000'
+    )
+    assert entry.hash == sha256(opened.hash + entry.digest + hashed.encode()).digest()
+
+
 def test_a_fact_cannot_be_deleted_changed_or_replaced(
     ledger: Book, database_url: str, book: str
 ) -> None:
@@ -997,6 +967,19 @@ def test_a_batch_does_what_its_caller_chose_on_failure(ledger: Book) -> None:
     assert figures(ledger) == (101, 60, 41)
 
 
+def test_a_refused_job_takes_from_no_budget(
+    ledger: Book, rows: Callable[[], dict[str, list[Any]]]
+) -> None:
+    """LiteLLM #36926: "over budget" with no spending behind it; a refusal must leave none."""
+    ledger.set_budget("studio", "all", 50, key="b1", period="lifetime")
+    ledger.set_budget("studio", "ads", 10, key="b2", match={"team": "ads"})
+    before = rows()
+    with pytest.raises(BudgetExceeded) as refused:
+        ledger.reserve("studio", 51, key="job-1", labels={"team": "ads"})
+    assert {item.limit for item in refused.value.blocking} == {"all", "ads"}
+    assert rows() == before
+
+
 REFUSED: dict[str, Callable[[Book], object]] = {
     "reserve": lambda ledger: ledger.reserve("studio", 1_000, key="new"),
     "reserve again": lambda ledger: ledger.reserve("studio", 6, key="open"),
@@ -1033,6 +1016,24 @@ def test_a_call_that_is_refused_changes_no_row(
     assert rows() == before
     # Nor does the book remember what was refused.
     assert entry_of(ledger.charge("open", 2)).posted_after == 94
+
+
+def test_nothing_is_left_to_be_checked_at_the_commit(database_url: str) -> None:
+    """YugabyteDB #1709: deferred constraints are not everywhere, so a book must not need any."""
+    engine = create_engine(database_url)
+    constraints = {
+        "sqlite": "SELECT name, sql LIKE '%DEFERR%' FROM sqlite_master WHERE type = 'table'",
+        "postgresql": "SELECT conname, condeferrable FROM pg_constraint"
+        " WHERE connamespace = current_schema()::regnamespace"
+        " UNION ALL SELECT tgname, tgdeferrable FROM pg_trigger"
+        " JOIN pg_class ON pg_class.oid = tgrelid"
+        " WHERE relnamespace = current_schema()::regnamespace",
+    }
+    with engine.connect() as connection:
+        found = connection.execute(text(constraints[engine.dialect.name])).all()
+    engine.dispose()
+    assert len(found) >= len(TABLES)
+    assert [name for name, deferred in found if deferred] == []
 
 
 def test_no_read_or_write_goes_through_the_history(sqlite_url: str, clock: Clock) -> None:
