@@ -133,16 +133,7 @@ class Quote(NamedTuple):
         """How the figures come about, for people, in a few lines of text."""
         terms, version = self.terms, self.terms.version
         lines = [f"{version.model}: {terms.options}"]
-        if terms.factors:
-            product = " ".join(f"× {plain(item.value)} ({item.reason})" for item in terms.factors)
-            lines.append(
-                f"  {plain(terms.rate)} credits per {terms.unit} {product}"
-                f" = {plain(terms.unit_price)} credits per {terms.unit}"
-            )
-        else:
-            lines.append(f"  {plain(terms.rate)} credits per {terms.unit}")
-        if terms.unit == "second":
-            lines.append(f"  {_length_rule(terms)}")
+        lines += [f"  {line}" for line in terms.explained()]
         if self.length_known:
             measured = self.expected_charge.measured_seconds
             arrow = "" if measured is None else f"{plain(measured)} s → "
@@ -212,25 +203,3 @@ class Quote(NamedTuple):
 def _range(figures: Iterable[str]) -> RangeDocument:
     minimum, expected, maximum = figures
     return {"minimum": minimum, "expected": expected, "maximum": maximum}
-
-
-def _length_rule(terms: Terms) -> str:
-    if terms.settles_on == "requested":
-        return "billed by the length asked for"
-    how = {"ceil": "rounded up", "half_up": "rounded to the nearest", "floor": "rounded down"}
-    step = "second" if terms.step_seconds == 1 else f"{plain(terms.step_seconds)} s"
-    parts = [
-        "billed to the exact length"
-        if terms.quantity_rounding is None
-        else f"seconds {how[terms.quantity_rounding]} to a whole {step}"
-    ]
-    if terms.shortest_seconds is not None:
-        parts.append(f"at least {plain(terms.shortest_seconds)} s")
-    if terms.longest_seconds is not None:
-        parts.append(f"at most {plain(terms.longest_seconds)} s")
-    basis = {
-        "output": "the generated length",
-        "requested": "the length asked for",
-        "input_and_output": "reference plus generated length",
-    }
-    return f"{', '.join(parts)}; settled on {basis[terms.settles_on]}"

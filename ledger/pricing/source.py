@@ -105,15 +105,9 @@ class PriceSource(ABC):
             # The result is as long as the reference, and both are billed.
             each = capped(guess, terms.longest_input_seconds)
             guess = exact_sum(each, each)
-        return Quote(
-            request,
-            terms,
-            terms.bill(low),
-            terms.bill(high if guess is None else max(low, min(guess, high))),
-            terms.bill(high),
-            moment,
-            self.rates,
-        )
+        least, most = terms.between(low, high)
+        expected = most if guess is None else terms.bill(max(low, min(guess, high)))
+        return Quote(request, terms, least, expected, most, moment, self.rates)
 
     def charge(
         self,

@@ -245,6 +245,61 @@ class Terms:
             seconds = min(seconds, self.longest_seconds)
         return max(seconds, self.shortest_seconds or seconds)
 
+    def between(self, low: Decimal, high: Decimal) -> tuple[Charge, Charge]:
+        """The smallest and the largest charge for any length between two."""
+        return self.bill(low), self.bill(high)
+
+    def lines(self, charge: Charge) -> tuple[LineItem, ...]:
+        """The line items of a charge under these terms."""
+        quantity, amount_e8 = charge.quantity, charge.rounded_e8
+        line = LineItem(self.options, quantity, self.unit, self.unit_price, amount_e8)
+        rest_e8 = charge.credits_e8 - amount_e8
+        if not rest_e8:
+            return (line,)
+        rest = e8_to_credits(rest_e8)
+        return (line, LineItem("up to the smallest charge", Decimal(1), "charge", rest, rest_e8))
+
+    def formula(self, charge: Charge) -> str:
+        """The arithmetic of a charge in one line."""
+        first, *more = self.lines(charge)
+        unit = "s" if first.unit == "second" else f" {first.unit}"
+        text = (
+            f"{plain(first.quantity)}{' ' if unit == 's' else ''}{unit}"
+            f" × {plain(first.unit_price)} = {in_credits(first.credits_e8)}"
+        )
+        if more:
+            text += f", raised to the smallest charge of {in_credits(charge.credits_e8)}"
+        return text
+
+    def explained(self) -> list[str]:
+        """Rate, multipliers and what is measured, for people."""
+        price = f"{plain(self.rate)} credits per {self.unit}"
+        if self.factors:
+            product = " ".join(f"× {plain(item.value)} ({item.reason})" for item in self.factors)
+            price += f" {product} = {plain(self.unit_price)} credits per {self.unit}"
+        return [price, self._length_rule()] if self.unit == "second" else [price]
+
+    def _length_rule(self) -> str:
+        if self.settles_on == "requested":
+            return "billed by the length asked for"
+        how = {"ceil": "rounded up", "half_up": "rounded to the nearest", "floor": "rounded down"}
+        step = "second" if self.step_seconds == 1 else f"{plain(self.step_seconds)} s"
+        parts = [
+            "billed to the exact length"
+            if self.quantity_rounding is None
+            else f"seconds {how[self.quantity_rounding]} to a whole {step}"
+        ]
+        if self.shortest_seconds is not None:
+            parts.append(f"at least {plain(self.shortest_seconds)} s")
+        if self.longest_seconds is not None:
+            parts.append(f"at most {plain(self.longest_seconds)} s")
+        basis = {
+            "output": "the generated length",
+            "requested": "the length asked for",
+            "input_and_output": "reference plus generated length",
+        }
+        return f"{', '.join(parts)}; settled on {basis[self.settles_on]}"
+
     def measured(self, request: Request, output_seconds: Decimal | None) -> Decimal | None:
         """The length that is billed when the generated clip lasts `output_seconds`.
 
@@ -283,13 +338,7 @@ class Charge(NamedTuple):
     @property
     def lines(self) -> tuple[LineItem, ...]:
         """Line items; their credits add up to the total."""
-        terms = self.terms
-        line = LineItem(terms.options, self.quantity, terms.unit, terms.unit_price, self.rounded_e8)
-        rest_e8 = self.credits_e8 - self.rounded_e8
-        if not rest_e8:
-            return (line,)
-        rest = e8_to_credits(rest_e8)
-        return (line, LineItem("up to the smallest charge", Decimal(1), "charge", rest, rest_e8))
+        return self.terms.lines(self)
 
     @property
     def credits(self) -> Decimal:
@@ -323,15 +372,7 @@ class Charge(NamedTuple):
         >>> PriceBook.bundled().charge(job, seconds="9.2").formula()
         '10 s × 8.1648 = 81.648 credits'
         """
-        first = self.lines[0]
-        unit = "s" if first.unit == "second" else f" {first.unit}"
-        text = (
-            f"{plain(first.quantity)}{' ' if unit == 's' else ''}{unit}"
-            f" × {plain(first.unit_price)} = {in_credits(first.credits_e8)}"
-        )
-        if len(self.lines) > 1:
-            text += f", raised to the smallest charge of {in_credits(self.credits_e8)}"
-        return text
+        return self.terms.formula(self)
 
 
 def asked_seconds(request: Request) -> Decimal | None:
