@@ -13,7 +13,7 @@ from sqlalchemy import Engine, create_engine
 from writers import NOON, Clock, figures
 
 from ledger import CustomElement, Ledger, MotionControl, PriceBook
-from ledger.book import Book, Charge, Refund, Release, Reserve
+from ledger.book import Book, Charge, Refund, Release, Reserve, TopUp
 from ledger.book.items import Item
 from ledger.errors import (
     BatchRefused,
@@ -324,6 +324,12 @@ def test_holds_that_a_batch_finds_past_their_deadline_are_released_in_it(
         ("release", "job-1"),
         ("reserve", "job-3"),
     ]
+
+
+def test_a_batch_that_opens_two_wallets_alike_refuses_the_second(ledger: Book) -> None:
+    first, second = ledger.batch([TopUp("Ads", 1, "a"), TopUp("ads", 1, "b")])
+    assert isinstance(first, Entry)
+    assert type(second) is WalletExists
 
 
 def test_a_refused_reserve_keeps_what_a_deadline_released(ledger: Book, clock: Clock) -> None:

@@ -57,7 +57,7 @@ def open_wallet(work: Work, wallet: str, credit_limit_e8: int | None) -> Entry:
 
 def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entry]:
     seen = folded(wallet)
-    similar = work.session.wallet_by_folded(work.book, seen)
+    similar = work.opened.get(seen) or work.session.wallet_by_folded(work.book, seen)
     if similar is not None:
         problem = f"differs only in how it is written from {similar!r}; use that name"
         raise WalletExists(wallet, existing=similar, problem=problem)
@@ -67,6 +67,7 @@ def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entr
     opened = Wallet(record)
     opened.guard, opened.lots, opened.lots_complete = None, {}, True
     work.wallets[wallet] = opened
+    work.opened[seen] = wallet
     digest = digest_of("open", wallet, credit_limit_e8)
     facts = text_of({"credit_limit_e8": credit_limit_e8})
     return opened, work.write(opened, "open", wallet, digest, contra="memo", facts=facts)

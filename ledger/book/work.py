@@ -170,6 +170,7 @@ class Work:
         self.careful, self.trusting = careful, trusting
         self.wallets: dict[str, Wallet] = {}
         self.touched: dict[str, Wallet] = {}
+        self.opened: dict[str, str] = {}
         self.entries: list[Entry] = []
         self.staged: dict[tuple[str, str], Entry] = {}
         self.known: dict[tuple[str, str], Entry | None] = {}
