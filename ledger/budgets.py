@@ -163,8 +163,8 @@ class Budget(NamedTuple):
 
     @property
     def step_us(self) -> int:
-        """How far a rolling window moves at a time."""
-        return (self.rolling_seconds or 0) * 1_000_000 // STEPS
+        """How far a rolling window moves at a time; up, so that no window is too short."""
+        return divide((self.rolling_seconds or 0) * 1_000_000, STEPS, "ceil")
 
     @property
     def span_us(self) -> int:
@@ -350,11 +350,12 @@ def budget(
     if limit_e8 < 0:
         faults.append(Fault("limit", "must not be negative"))
     faults += _rolling_faults(period, rolling_seconds)
-    if hard not in (True, False):
-        faults.append(Fault("hard", f"must be true or false, not {str(hard)[:20]!r}"))
+    faults += _flag_faults(hard)
     try:
+        if not isinstance(timezone, str) or timezone in _NO_ZONES:
+            raise ZoneInfoNotFoundError
         ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         faults.append(Fault("timezone", _unknown_zone(timezone)))
     try:
         matched = labels_text(match)
@@ -379,11 +380,15 @@ def budget(
         period=period,
         rolling_seconds=rolling_seconds,
         timezone=timezone,
-        hard=int(hard is True),
+        hard=int(hard),
         thresholds=json.dumps(percents, separators=(",", ":")),
         counts_from_us=0,
         removed=0,
     )
+
+
+_NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
+"""Names that mean another zone on another machine, or none."""
 
 
 def _unknown_zone(name_: object) -> str:
@@ -392,6 +397,12 @@ def _unknown_zone(name_: object) -> str:
     near = get_close_matches(told.rpartition("/")[2].casefold().replace(" ", "_"), cities, n=1)
     hint = f"; did you mean {cities[near[0]]}?" if near else ""
     return f"{told!r} is not a known time zone{hint}"
+
+
+def _flag_faults(hard: object) -> list[Fault]:
+    if isinstance(hard, bool):
+        return []
+    return [Fault("hard", f"must be true or false, not {str(hard)[:20]!r}")]
 
 
 def _rolling_faults(period: str, seconds: object) -> list[Fault]:

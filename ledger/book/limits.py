@@ -113,7 +113,11 @@ def set_budget(work: Work, wallet_name: str, budget: Budget, key: str) -> Entry:
 
 def remove_budget(work: Work, wallet_name: str, title: str, key: str) -> Entry:
     """Stop a budget; what it was stays in the book."""
-    content = {"wallet": name(wallet_name, "the wallet"), "name": title, "removed": True}
+    content = {
+        "wallet": name(wallet_name, "the wallet"),
+        "name": name(title, "the budget"),
+        "removed": True,
+    }
     call = made(work, "budget", key, content)
     if (first := earlier(work, call, _removed)) is not None:
         return first
