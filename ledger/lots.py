@@ -7,7 +7,7 @@ paid ones, then older before newer. What a charge takes beyond all lots is a deb
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Collection, Iterable, Mapping, MutableMapping
 
 from ledger.records import Lot
 
@@ -15,7 +15,8 @@ __all__ = [
     "NEVER_US",
     "Taken",
     "give_back",
-    "lapsable_e8",
+    "is_expired",
+    "lapsable",
     "order",
     "summed",
     "take",
@@ -73,23 +74,42 @@ def order(lot: Lot) -> tuple[int, int, int]:
     return expires, _ORIGINS[lot.origin], lot.seq
 
 
-def take(lots: MutableMapping[int, Lot], amount_e8: int) -> Taken:
+def take(
+    lots: MutableMapping[int, Lot],
+    amount_e8: int,
+    *,
+    now_us: int = -1,
+    own: Collection[int] = (),
+    own_e8: int = 0,
+) -> Taken:
     """Spend an amount from the lots, soonest to lapse first; what is missing is a debt.
+
+    Lots that have expired by `now_us` are there only because holds keep them alive. The job that
+    is charged takes what its own hold keeps, at most `own_e8` of the lots in `own`; what others
+    keep is taken last.
 
     >>> lots = {1: Lot("main", "studio", 1, "paid", 30, 0, 0, None, None, None, 0),
     ...         2: Lot("main", "studio", 2, "promotional", 20, 0, 0, None, None, 5_000, 0)}
     >>> take(lots, 25), lots[1].remaining_e8, lots[2].remaining_e8
     ({'2': 20, '1': 5}, 25, 0)
     """
+    ordered = sorted(lots.values(), key=order) if len(lots) > 1 else list(lots.values())
+    turns = [(ordered, amount_e8)]
+    if now_us >= 0 and (expired := [lot for lot in ordered if is_expired(lot, now_us)]):
+        kept = [lot for lot in expired if lot.seq in own]
+        lasting = [lot for lot in ordered if lot not in expired]
+        turns = [(kept, own_e8), (lasting, amount_e8), (expired, amount_e8)]
     taken: Taken = {}
-    for lot in sorted(lots.values(), key=order) if len(lots) > 1 else list(lots.values()):
-        if not amount_e8:
-            break
-        part = min(lot.remaining_e8, amount_e8)
-        if part:
-            taken[str(lot.seq)] = part
-            lots[lot.seq] = lot._replace(used_e8=lot.used_e8 + part)
-            amount_e8 -= part
+    for those, turn_e8 in turns:
+        most_e8 = min(turn_e8, amount_e8)
+        for lot in those:
+            now = lots[lot.seq]
+            part = min(now.remaining_e8, most_e8)
+            if part > 0:
+                taken[str(lot.seq)] = taken.get(str(lot.seq), 0) + part
+                lots[lot.seq] = now._replace(used_e8=now.used_e8 + part)
+                amount_e8 -= part
+                most_e8 -= part
     return taken
 
 
@@ -117,14 +137,28 @@ def give_back(lots: MutableMapping[int, Lot], amount_e8: int, *, taken: Mapping[
     return back
 
 
-def lapsable_e8(lots: Iterable[Lot], held_e8: int, now_us: int) -> int:
-    """Expired credits that no open hold keeps alive.
+def is_expired(lot: Lot, now_us: int) -> bool:
+    """Whether a lot's time is over."""
+    return lot.expires_at_us is not None and lot.expires_at_us <= now_us
 
-    A hold keeps the credits alive that it would spend, and it spends the soonest to lapse first.
+
+def lapsable(lots: Iterable[Lot], now_us: int, kept_e8: Callable[[int], int]) -> dict[int, int]:
+    """What is left of expired lots and kept alive by no hold: lot → units of 10^-8 credit.
+
+    A hold keeps the credits alive that it would spend, the soonest to lapse first, and only those
+    that had not expired when it was made: `kept_e8` says what is still held by those made before
+    a moment.
+
+    >>> lots = [Lot("main", "studio", 1, "paid", 30, 0, 0, None, None, 5_000, 0)]
+    >>> lapsable(lots, 6_000, lambda expiry_us: 20)
+    {1: 10}
     """
-    expired = sum(
-        lot.remaining_e8
-        for lot in lots
-        if lot.expires_at_us is not None and lot.expires_at_us <= now_us
-    )
-    return max(0, expired - held_e8)
+    found, used_e8 = {}, 0
+    for lot in sorted(lots, key=order):
+        if lot.expires_at_us is None or not is_expired(lot, now_us) or not lot.remaining_e8:
+            continue
+        alive_e8 = min(lot.remaining_e8, max(0, kept_e8(lot.expires_at_us) - used_e8))
+        used_e8 += alive_e8
+        if alive_e8 < lot.remaining_e8:
+            found[lot.seq] = lot.remaining_e8 - alive_e8
+    return found

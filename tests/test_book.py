@@ -326,6 +326,82 @@ def test_holds_that_a_batch_finds_past_their_deadline_are_released_in_it(
     ]
 
 
+def gift_and_paid(ledger: Book, clock: Clock) -> None:
+    """10 of the 110 credits are a gift that expires in an hour."""
+    expires = clock() + timedelta(hours=1)
+    ledger.top_up("studio", 10, key="gift", expires=expires, promotional=True)
+
+
+def test_a_job_that_was_admitted_after_the_expiry_keeps_nothing_alive(
+    ledger: Book, clock: Clock
+) -> None:
+    gift_and_paid(ledger, clock)
+    ledger.reserve("studio", 10, key="in time")
+    clock.forward(hours=2)
+    ledger.reserve("studio", 10, key="too late")  # on the paid credits
+    ledger.release("in time")
+    # 110 - 10 that lapse - 10 held; nothing is written yet.
+    assert figures(ledger) == (110, 10, 90)
+    assert ledger.balance("studio").lapsing_e8 == 10 * 10**8
+    with ledger.engine.begin() as connection:  # as a process that knows nothing yet
+        [lapse] = ledger.join(connection).sweep("studio")
+    assert (lapse.kind, lapse.amount) == ("lapse", 10)
+    assert figures(ledger) == (100, 10, 90)
+    ledger.charge("too late", 10)
+    assert [(lot.origin, lot.remaining) for lot in ledger.lots("studio")] == [
+        ("paid", 90),
+        ("promotional", 0),
+    ]
+
+
+@pytest.mark.parametrize("spend", ["charge", "adjust"])
+def test_what_a_hold_keeps_alive_is_taken_by_nothing_else(
+    ledger: Book, clock: Clock, spend: str
+) -> None:
+    gift_and_paid(ledger, clock)
+    ledger.reserve("studio", 10, key="kept")
+    ledger.reserve("studio", 5, key="given up")
+    ledger.release("given up")
+    clock.forward(hours=2)
+    if spend == "charge":
+        ledger.charge("given up", 10, key="late")
+    else:
+        ledger.adjust("studio", -10, key="slip", reason="slip")
+    # It took paid credits, so the gift lapses once its own job is gone.
+    ledger.release("kept")
+    assert [lapse.amount for lapse in ledger.sweep("studio")] == [10]
+    assert figures(ledger) == (90, 0, 90)
+
+
+def test_a_job_that_was_admitted_in_time_spends_the_expired_credits(
+    ledger: Book, clock: Clock
+) -> None:
+    gift_and_paid(ledger, clock)
+    ledger.reserve("studio", 6, key="in time")
+    clock.forward(hours=2)
+    ledger.charge("in time", 8)  # 6 of the gift, for which it was held, and 2 paid; 4 lapse
+    assert [(lot.origin, lot.remaining) for lot in ledger.lots("studio")] == [
+        ("paid", 98),
+        ("promotional", 0),
+    ]
+    assert figures(ledger) == (98, 0, 98)
+    assert ledger.verify().findings == ()
+
+
+def test_what_lapsed_is_the_same_when_one_looks_back(ledger: Book, clock: Clock) -> None:
+    gift_and_paid(ledger, clock)
+    ledger.reserve("studio", 10, key="in time")
+    clock.forward(hours=2)
+    ledger.reserve("studio", 20, key="too late")
+    ledger.release("in time")
+    clock.forward(hours=1)
+    then = clock()
+    assert ledger.balance("studio").lapsing_e8 == 10 * 10**8
+    ledger.sweep("studio")
+    assert ledger.balance("studio", before=then).lapsing_e8 == 10 * 10**8
+    assert ledger.balance("studio", before=then, by="happened").lapsing_e8 == 0
+
+
 def test_a_batch_that_opens_two_wallets_alike_refuses_the_second(ledger: Book) -> None:
     first, second = ledger.batch([TopUp("Ads", 1, "a"), TopUp("ads", 1, "b")])
     assert isinstance(first, Entry)

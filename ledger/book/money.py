@@ -22,17 +22,19 @@ from ledger.book.items import Adjust, TopUp
 from ledger.book.work import Wallet, Work
 from ledger.errors import Fault, InvalidEntry, WalletExists
 from ledger.figures import in_credits, show_credits
-from ledger.records import GENESIS, Entry, Lot, WalletRecord, digest_of, name, us
+from ledger.records import GENESIS, Entry, Hold, Lot, WalletRecord, digest_of, name, us
 from ledger.units import credits_to_e8, iso, parse_moment
 
 __all__ = [
     "adjust",
     "available_e8",
     "folded",
+    "has_expired",
     "lapse",
     "lapse_expired",
     "lot_of",
     "open_wallet",
+    "spend",
     "top_up",
 ]
 
@@ -195,7 +197,7 @@ def adjust(work: Work, item: Adjust) -> Entry:
         return _bring_in(work, wallet, call, contra="adjustments", facts=facts)
     fits(wallet.posted_e8 + amount_e8)
     lapse_expired(work, wallet)
-    taken = lotting.take(work.lots(wallet), -amount_e8)
+    taken = spend(work, wallet, -amount_e8, None)
     entry = work.write(
         wallet,
         "adjust",
@@ -221,36 +223,56 @@ def lapse(work: Work, wallet: str) -> list[Entry]:
     return lapse_expired(work, work.wallet(name(wallet, "the wallet")))
 
 
-def available_e8(work: Work, wallet: Wallet, *, held_e8: int | None = None) -> int:
+def available_e8(work: Work, wallet: Wallet, *, settled: bool = False) -> int:
     """What a new job may reserve, in units of 10^-8 credit; expired credits are not in it.
 
-    With `held_e8`, as if only that were held: what a hold kept alive may lapse when it is gone.
+    With `settled`, as if nothing were held: what a hold kept alive lapses when it is gone.
     """
-    held_e8 = wallet.held_e8 if held_e8 is None else held_e8
-    free_e8 = wallet.posted_e8 - held_e8 + wallet.credit_limit_e8
-    if wallet.expires_at_us is not None and wallet.expires_at_us <= work.now_us:
-        free_e8 -= lotting.lapsable_e8(work.lots(wallet).values(), held_e8, work.now_us)
+    free_e8 = wallet.posted_e8 - (0 if settled else wallet.held_e8) + wallet.credit_limit_e8
+    if has_expired(work, wallet):
+        free_e8 -= sum(_lapsable(work, wallet, settled=settled).values())
     return free_e8
 
 
-def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
-    """Write down what has lapsed by now, the lots that lapsed last first."""
-    if wallet.expires_at_us is None or wallet.expires_at_us > work.now_us:
-        return []
+def has_expired(work: Work, wallet: Wallet) -> bool:
+    """Whether the wallet has a lot with something left whose time is over."""
+    return wallet.expires_at_us is not None and wallet.expires_at_us <= work.now_us
+
+
+def _lapsable(work: Work, wallet: Wallet, *, settled: bool = False) -> dict[int, int]:
+    def kept_e8(expiry_us: int) -> int:
+        return 0 if settled else work.held_since_before(wallet, expiry_us).held_e8
+
+    return lotting.lapsable(work.lots(wallet).values(), work.now_us, kept_e8)
+
+
+def spend(work: Work, wallet: Wallet, amount_e8: int, hold: Hold | None) -> lotting.Taken:
+    """Take an amount from the wallet's lots, for a job or a correction."""
     lots = work.lots(wallet)
-    left_e8 = lotting.lapsable_e8(lots.values(), wallet.held_e8, work.now_us)
-    expired = [
-        lot
-        for lot in sorted(lots.values(), key=lotting.order, reverse=True)
-        if lot.expires_at_us is not None and lot.expires_at_us <= work.now_us
-    ]
+    if not has_expired(work, wallet):
+        return lotting.take(lots, amount_e8)
+    own = set()
+    if hold is not None:
+        own = {
+            lot.seq
+            for lot in lots.values()
+            if lot.expires_at_us is not None
+            and lotting.is_expired(lot, work.now_us)
+            and hold.seq <= work.held_since_before(wallet, lot.expires_at_us).place
+        }
+    own_e8 = 0 if hold is None else hold.held_e8
+    return lotting.take(lots, amount_e8, now_us=work.now_us, own=own, own_e8=own_e8)
+
+
+def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
+    """Write down what has lapsed by now, the lots that expired first first."""
+    if not has_expired(work, wallet):
+        return []
+    lots, lapsed = work.lots(wallet), _lapsable(work, wallet)
     entries = []
-    for lot in expired:
-        part_e8 = min(left_e8, lot.remaining_e8)
-        if not part_e8:
-            continue
-        left_e8 -= part_e8
-        lots[lot.seq] = lot._replace(lapsed_e8=lot.lapsed_e8 + part_e8)
+    for seq, part_e8 in lapsed.items():
+        lot = lots[seq]
+        lots[seq] = lot._replace(lapsed_e8=lot.lapsed_e8 + part_e8)
         key = own_key(wallet, f"lot {lot.seq} of {wallet.id}")
         entry = work.write(
             wallet,
@@ -263,7 +285,7 @@ def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
             at_us=_lapsed_at_us(work, wallet, lot),
         )
         entries.append(entry)
-    work.put_lots(wallet, [lot.seq for lot in expired])
+    work.put_lots(wallet, lapsed)
     return entries
 
 

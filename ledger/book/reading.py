@@ -16,7 +16,7 @@ from ledger.book.verify import Verification, verify
 from ledger.book.work import Asked
 from ledger.budgets import Budget, BudgetStatus, counting, statuses
 from ledger.errors import Fault, InvalidEntry, UnknownBudget, UnknownJob, UnknownWallet
-from ledger.lots import lapsable_e8
+from ledger.lots import lapsable
 from ledger.records import (
     Balance,
     By,
@@ -399,7 +399,12 @@ def _balance(session: Session, record: WalletRecord, now_us: int) -> Balance:
     lapsing_e8 = 0
     if record.expires_at_us is not None and record.expires_at_us <= now_us:
         lots = session.lots(record.book, record.id, complete=False)
-        lapsing_e8 = lapsable_e8(lots, record.held_e8, now_us)
+
+        def kept_e8(expiry_us: int) -> int:
+            place, _, _ = session.recorded_before(record, expiry_us)
+            return session.held_since(record.book, record.id, place)
+
+        lapsing_e8 = sum(lapsable(lots, now_us, kept_e8).values())
     return _balance_of(record, lapsing_e8)
 
 
@@ -450,8 +455,15 @@ def _lapsing_before_e8(
         )
         for lot in lots
     ]
-    # Below zero where a job was settled before it was reserved, as far as is known then.
-    return lapsable_e8(then, max(0, cut.held_e8), before_us - 1)
+
+    def kept_e8(expiry_us: int) -> int:
+        if by == "happened":
+            # Below zero where a job was settled before it was reserved, as far as is known then.
+            return max(0, session.held_happened(record.book, record.id, expiry_us, before_us))
+        place, _, held_e8 = session.recorded_before(record, expiry_us)
+        return held_e8 + session.held_then(record.book, record.id, place, cut.place)
+
+    return sum(lapsable(then, before_us - 1, kept_e8).values())
 
 
 # Statements

@@ -284,7 +284,7 @@ def _blocking(
     blocking = []
     free_e8 = available_e8(work, wallet)
     if amount_e8 > free_e8:
-        settles = amount_e8 <= available_e8(work, wallet, held_e8=0)
+        settles = amount_e8 <= available_e8(work, wallet, settled=True)
         blocking.append(Blocked("credits", "", amount_e8, free_e8, wallet.held_e8, settles, None))
     for budget in work.budgets_of(wallet):
         share = budget.group(labels)

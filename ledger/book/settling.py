@@ -9,7 +9,7 @@ from ledger.book import inbox
 from ledger.book.calls import Call, Content, earlier, fits, made, positive, text_of
 from ledger.book.items import Charge, Refund
 from ledger.book.limits import moved, planned
-from ledger.book.money import available_e8, lapse_expired
+from ledger.book.money import available_e8, lapse_expired, spend
 from ledger.book.work import Wallet, Work
 from ledger.errors import ChargeAboveHold, Fault, InvalidEntry, LedgerError, RefundAboveCharge
 from ledger.records import Entry, Hold, InboxRecord, Parked, name
@@ -107,7 +107,7 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
         work, wallet, hold.labels, hold.reserved_at_us, held_e8=-freed_e8, used_e8=taken_e8
     )
     lapse_expired(work, wallet)
-    taken = lotting.take(work.lots(wallet), taken_e8)
+    taken = spend(work, wallet, taken_e8, hold)
     crossed = moved(work, wallet, moves)
     facts = {
         "seconds": seconds,

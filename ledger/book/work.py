@@ -41,10 +41,20 @@ class Pricing(Protocol):
 
 _MOST_WARM_HOLDS = 20_000
 _MOST_WARM_WALLETS = 2_000
+_MOST_MOMENTS = 100
 _MOST_STEPS = 4 * STEPS
 """More steps of a rolling window than this are not kept once they have passed."""
 
 _UNREAD = (2**62, Level(0, 0, 0))
+
+
+class Since(NamedTuple):
+    """What is still held by the holds that were made before a moment."""
+
+    place: int
+    """The last entry recorded before the moment."""
+    held_e8: int
+
 
 Series = dict[int, tuple[int, Level]]
 """Windows of one share of one budget: start → (end, level)."""
@@ -60,6 +70,7 @@ class Wallet:
         *WalletRecord._fields,
         "budgets",
         "guard",
+        "held_since",
         "holds",
         "lots",
         "lots_complete",
@@ -87,6 +98,7 @@ class Wallet:
         self.budgets: list[Budget] | None = None
         self.series: dict[tuple[str, str], Series] = {}
         self.holds: dict[str, Hold] = {}
+        self.held_since: dict[int, Since] = {}
 
     def record(self) -> WalletRecord:
         """The wallet's row."""
@@ -97,6 +109,8 @@ class Wallet:
         if len(self.holds) > _MOST_WARM_HOLDS:
             for job in list(self.holds)[: len(self.holds) - _MOST_WARM_HOLDS // 2]:
                 del self.holds[job]
+        if len(self.held_since) > _MOST_MOMENTS:
+            self.held_since.clear()
         if len(self.series) > _MOST_WARM_HOLDS:
             self.series.clear()
         for series in self.series.values():
@@ -298,6 +312,25 @@ class Work:
             wallet.lots_complete = complete
         return wallet.lots
 
+    def held_since_before(self, wallet: Wallet, moment_us: int) -> Since:
+        """What is still held by the holds that were recorded before a moment of the past."""
+        found = wallet.held_since.get(moment_us)
+        if found is None:
+            place, _, _ = self.session.recorded_before(wallet.record(), moment_us)
+            held_e8 = self.session.held_since(self.book, wallet.id, place)
+            # A batch may have changed such holds already.
+            staged = [
+                hold
+                for _, hold in self.put_holds()
+                if hold.wallet == wallet.id and hold.seq <= place
+            ]
+            if staged:
+                jobs = [hold.job for hold in staged]
+                held_e8 += sum(hold.held_e8 for hold in staged)
+                held_e8 -= sum(hold.held_e8 for hold in self.session.holds(self.book, jobs))
+            found = wallet.held_since[moment_us] = Since(place, held_e8)
+        return found
+
     def budgets_of(self, wallet: Wallet) -> list[Budget]:
         """The wallet's budgets in force, by name."""
         if wallet.budgets is None:
@@ -393,6 +426,8 @@ class Work:
 
     def put_hold(self, wallet: Wallet, hold: Hold, *, new: bool = False) -> None:
         """Stage a hold as it now stands."""
+        if wallet.held_since:
+            self._follow(wallet, hold)
         self.holds[hold.job] = wallet.holds[hold.job] = hold
         if hold.on_deadline == "release" and self._is_due(hold):
             self.staged_due.setdefault(wallet.id, set()).add(hold.job)
@@ -408,6 +443,15 @@ class Work:
         if hold.job not in self.new_holds:
             self.adopted_holds[hold.job] = hold
         self.put_hold(wallet, hold)
+
+    def _follow(self, wallet: Wallet, hold: Hold) -> None:
+        """Keep what older holds still hold as it is with this one's change."""
+        before = self.holds.get(hold.job) or wallet.holds.get(hold.job)
+        moved_e8 = hold.held_e8 - (0 if before is None else before.held_e8)
+        for moment_us, since in wallet.held_since.items():
+            if hold.seq <= since.place:
+                held_e8 = since.held_e8 + moved_e8
+                wallet.held_since[moment_us] = since._replace(held_e8=held_e8)
 
     def _is_due(self, hold: Hold) -> bool:
         releases = hold.on_deadline == "release" and hold.state == "open"

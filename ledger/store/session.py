@@ -288,6 +288,33 @@ class Session(ABC):
         found = self.row(_RECORDED_BEFORE, (longest, *wallet, before_us, *wallet))
         return (0, 0, 0) if found is None else (found[0], found[1], found[2])
 
+    def held_since(self, book: str, wallet: str, place: int) -> int:
+        """What is still held by the holds whose reserve is not behind a place."""
+        statement = (
+            "SELECT CAST(coalesce(sum(held_e8), 0) AS BIGINT) FROM holds"
+            " WHERE book = ? AND wallet = ? AND state = 'open' AND seq <= ?"
+        )
+        return int(self.row(statement, (book, wallet, place))[0])
+
+    def held_then(self, book: str, wallet: str, place: int, until: int) -> int:
+        """How what such holds held changed between that place and a later one."""
+        statement = (
+            "SELECT CAST(coalesce(sum(e.held_e8), 0) AS BIGINT) FROM entries AS e"
+            " JOIN holds AS h ON h.book = e.book AND h.job = e.job"
+            " WHERE e.book = ? AND e.wallet = ? AND e.seq > ? AND e.seq <= ?"
+            " AND e.held_e8 <> 0 AND h.seq <= ?"
+        )
+        return int(self.row(statement, (book, wallet, place, until, place))[0])
+
+    def held_happened(self, book: str, wallet: str, expiry_us: int, before_us: int) -> int:
+        """What jobs reserved before one moment held at another, by when things happened."""
+        statement = (
+            "SELECT CAST(coalesce(sum(e.held_e8), 0) AS BIGINT) FROM entries AS e"
+            " JOIN holds AS h ON h.book = e.book AND h.job = e.job"
+            " WHERE e.book = ? AND e.wallet = ? AND e.happened_at_us < ? AND h.reserved_at_us < ?"
+        )
+        return int(self.row(statement, (book, wallet, before_us, expiry_us))[0])
+
     def last_freed(self, book: str, wallet: str, after_seq: int) -> int:
         """The latest moment at which credits came free or back, behind a place; or 0."""
         statement = (
