@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from random import Random
 from threading import Barrier
 from typing import Any
@@ -429,3 +432,49 @@ def test_threads_that_repeat_one_call_get_one_answer(database_url: str, book: st
             assert sorted(entry.replayed for entry in answers) == [False] + [True] * 7
             assert len({entry.hash for entry in answers}) == 1
         assert len(entries_of(ledger)) == 22
+
+
+# A process that forks
+
+FORKS = """
+import os, sys
+from pathlib import Path
+from ledger.book import Book
+
+url, name, folder = sys.argv[1:]
+ledger = Book(url, book=name)
+ledger.reserve("studio", 1, key="before")  # its connection is kept
+children = []
+for child in range(3):
+    pid = os.fork()
+    if not pid:
+        told = []
+        for number in range(100):
+            told.append(ledger.reserve("studio", 1, key=f"{child}-{number}").key)
+        Path(folder, str(child)).write_text("\\n".join(told))
+        os._exit(0)
+    children.append(pid)
+ledger.reserve("studio", 1, key="meanwhile")
+assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
+ledger.reserve("studio", 1, key="after")
+"""
+
+
+def test_children_of_a_process_that_used_the_book_have_connections_of_their_own(
+    database_url: str, book: str, tmp_path: Path
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 1_000, key="invoice-1")
+        done = subprocess.run(
+            [sys.executable, "-c", FORKS, database_url, book, str(tmp_path)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        told = {key for child in range(3) for key in (tmp_path / str(child)).read_text().split()}
+        told |= {"before", "meanwhile", "after"}
+        assert len(told) == 303
+        reserved = {entry.key for entry in entries_of(ledger) if entry.kind == "reserve"}
+        assert reserved == told

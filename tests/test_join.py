@@ -50,6 +50,15 @@ def test_a_row_and_its_reserve_are_committed_together(ledger: Book) -> None:
     assert ledger.balance("studio").available == 60
 
 
+def test_a_connection_that_commits_by_itself_cannot_be_joined(
+    ledger: Book, postgres_url: str
+) -> None:
+    engine = create_engine(postgres_url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection, pytest.raises(InvalidEntry, match="autocommit"):
+        ledger.join(connection)
+    engine.dispose()
+
+
 def test_a_row_and_its_reserve_are_rolled_back_together(ledger: Book) -> None:
     with ledger.engine.connect() as connection:
         order(connection, ledger, "job-1")

@@ -6,6 +6,7 @@ hopeful verb is one statement that commits by itself; the careful way locks the 
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -119,7 +120,7 @@ def _sqlite_engine(url: Any) -> Engine:
 
 
 class Store:
-    """The connections of one database; safe to share between threads."""
+    """The connections of one database; safe to share between threads, and across a fork."""
 
     retried: tuple[type[Exception], ...] = (KeyTaken, Stale, Transient)
     """After what a unit of work is done again."""
@@ -131,6 +132,7 @@ class Store:
         self._kept: list[Any] = []
         self._writing: Any = RLock() if self.is_sqlite else None
         self._keeping = Lock()
+        _STORES.add(self)
         try:
             with self.errors():
                 self._open()
@@ -160,6 +162,18 @@ class Store:
                 connection.close()
             self._kept.clear()
         self.engine.dispose()
+
+    def after_fork(self) -> None:
+        """Leave the parent's connections alone: two processes on one would mix their answers."""
+        # A lock that another thread of the parent held would never be free here.
+        self._keeping = Lock()
+        self._writing = RLock() if self.is_sqlite else None
+        if self._is_memory:
+            return  # it is a copy of the parent's, and nobody else's
+        # Closing them, or letting them be collected, would end them for the parent as well.
+        _INHERITED.extend(self._kept)
+        self._kept = []
+        self.engine.dispose(close=False)
 
     def errors(self) -> AbstractContextManager[None]:
         """Turn what the drivers raise into errors of the ledger."""
@@ -287,6 +301,19 @@ class Store:
         return PostgresSession(connection)
 
 
+_STORES: WeakSet[Store] = WeakSet()
+_INHERITED: list[Any] = []
+
+
+def _forget_connections() -> None:
+    for store in list(_STORES):
+        store.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_connections)
+
+
 class Joined(Store):
     """A transaction of the caller's own, in which every unit of work is a savepoint."""
 
@@ -308,6 +335,9 @@ class Joined(Store):
         if problem is not None:
             raise InvalidEntry("a joined connection", [Fault("", problem)])
         self._on(connection.engine)
+        if not self.is_sqlite and _is_autocommit(connection):
+            problem = "must not be in autocommit mode: it could not be rolled back"
+            raise InvalidEntry("a joined connection", [Fault("", problem)])
         self._joined = connection
         with self.errors():
             if connection.engine not in self._checked:
@@ -361,6 +391,11 @@ class Joined(Store):
         if self.is_sqlite and not connection.in_transaction:
             connection.execute("BEGIN IMMEDIATE")
         return connection
+
+
+def _is_autocommit(connection: Connection) -> bool:
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.autocommit)
 
 
 @contextmanager
