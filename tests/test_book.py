@@ -22,6 +22,7 @@ from ledger.errors import (
     HoldClosed,
     InsufficientCredits,
     InvalidAmount,
+    InvalidBudget,
     InvalidEntry,
     InvalidMoment,
     KeyReused,
@@ -628,6 +629,33 @@ def test_the_largest_balance_fits_and_no_more(ledger: Book) -> None:
     with pytest.raises(InvalidAmount):
         ledger.top_up("rich", "0.00000001", key="more")
     assert ledger.balance("rich").posted == most
+
+
+def test_a_rolling_window_is_not_a_microsecond_too_short(ledger: Book, clock: Clock) -> None:
+    # 61 s are no whole number of sixtieths in microseconds; reserved at the end of a step, the
+    # first job leaves the window no earlier than 61 s later.
+    ledger.set_budget("studio", "r", 10, key="b", period="rolling", rolling_seconds=61)
+    step_us = ledger.budgets("studio")[0].step_us
+    into_us = (clock() - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) % step_us
+    clock.forward(microseconds=step_us - 1 - into_us)
+    ledger.reserve("studio", 10, key="first")
+    clock.forward(seconds=61, microseconds=-30)
+    with pytest.raises(BudgetExceeded):
+        ledger.reserve("studio", 10, key="second")
+
+
+@pytest.mark.parametrize(
+    "odd", [{"hard": Decimal("sNaN")}, {"hard": 1}, {"timezone": (1, 2)}, {"timezone": "localtime"}]
+)
+def test_a_budget_with_a_value_that_is_none_is_refused(ledger: Book, odd: dict[str, Any]) -> None:
+    with pytest.raises(InvalidBudget):
+        ledger.set_budget("studio", "b", 10, key="b", **odd)
+
+
+@pytest.mark.parametrize("title", ["a\ud800", None, 5, "x" * 999, ""])
+def test_the_name_of_a_budget_to_remove_must_be_one(ledger: Book, title: Any) -> None:
+    with pytest.raises(InvalidEntry):
+        ledger.remove_budget("studio", title, key="b")
 
 
 def test_a_rolling_budget_counts_what_a_faster_clock_has_taken(
