@@ -138,6 +138,7 @@ MESSAGE: dict[str, Any] = {
     "content": "{}",
     "happened_at_us": None,
     "recorded_at_us": 1,
+    "place": 0,
     "digest": bytes(32),
     "applied": 0,
     "discarded_at_us": None,
@@ -222,7 +223,13 @@ def postgres_rows(postgres_url: str, book: str) -> Iterator[Rows]:
 def test_the_migrated_tables_are_the_declared_ones(database_url: str) -> None:
     with opened(database_url) as engine, engine.connect() as connection:
         found = MigrationContext.configure(
-            connection, opts={"version_table": schema.VERSION_TABLE, "compare_type": True}
+            connection,
+            opts={
+                "version_table": schema.VERSION_TABLE,
+                "compare_type": True,
+                # The table of a service that test_join plays, in the same schema.
+                "include_name": lambda name, *_: name != "orders",
+            },
         )
         assert compare_metadata(found, METADATA) == []
 
