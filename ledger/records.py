@@ -314,6 +314,8 @@ class InboxRecord(NamedTuple):
     content: str
     happened_at_us: int | None
     recorded_at_us: int
+    place: int
+    """Its place among the messages that came in together."""
     digest: bytes
     applied: int
     discarded_at_us: int | None = None

@@ -345,6 +345,8 @@ class InboxRow(_Row, table=True):
     """JSON: what was asked for."""
     happened_at_us: int | None = _int(nullable=True)
     recorded_at_us: int = _int()
+    place: int = _int()
+    """Its place among the messages that came in together."""
     digest: bytes = _bytes()
     applied: int = _int()
     discarded_at_us: int | None = _int(nullable=True)

@@ -149,14 +149,11 @@ class Model:
             return
         known = self._waits(str(given.get("job"))) if verb in {"charge", "extend"} else False
         own = self.parked.get((kind, key))
-        # Under the name of its job a message is looked for only if the hold knows of one.
-        if own is not None and (key != given["job"] or self._waits(given["job"])):
+        if own is not None:
             if own[1] | {"key": None} != given | {"key": None}:
                 assert type(outcome) is KeyReused
                 return
             known = True
-        else:
-            own = None
         expected = getattr(self, f"_{verb}")(given, outcome)
         if expected is not None:
             assert type(outcome) is expected, (expected, outcome)
@@ -181,9 +178,6 @@ class Model:
         if (kind, key) not in self.discarded:
             return False
         was, reason = self.discarded[kind, key]
-        is_own = any(item["job"] == given["job"] for item, _ in self.discarded.values())
-        if key == given["job"] in self.jobs and not (is_own or self._waits(key)):
-            return False
         if was | {"key": None} == given | {"key": None}:
             assert outcome[1:5] == (kind, key, given["job"], True)
             assert outcome.discarded == reason

@@ -34,6 +34,7 @@ from ledger.errors import (
     KeyReused,
     LedgerError,
     MissingExtra,
+    NeedsInput,
     NeedsLength,
     NeedsMigration,
     NewerStore,
@@ -42,6 +43,7 @@ from ledger.errors import (
     NotALedger,
     RefundAboveCharge,
     Refused,
+    RuleFailed,
     StoreError,
     StoreLocked,
     StoreUnavailable,
@@ -106,6 +108,8 @@ ONE_OF_EACH: list[LedgerError] = [
     NewerStore("is new"),
     VerificationFailed(["entry 3: hash"]),
     UnknownBook("mian", known=["main"]),
+    NeedsInput("kling", ["input_seconds", "output_seconds"]),
+    RuleFailed("kling", "video_output", "divides by zero"),
 ]
 
 # Exit statuses as the design documents them.
@@ -222,6 +226,10 @@ def test_several_faults_stand_below_each_other_and_are_counted() -> None:
         (ONE_OF_EACH[14], ["kling", "2020-01-01", "2026-03-01"]),
         (ONE_OF_EACH[15], ["USD", "2020-01-01"]),
         (ONE_OF_EACH[18], ["estimating a plan", "kling-ledger[data]"]),
+        (NeedsInput("kling", ["output_seconds"]), ["kling", "on output_seconds, which has", "it"]),
+        (NeedsInput("kling", ["a", "b", "c"]), ["kling", "on a, b and c, which have", "them"]),
+        (RuleFailed("kling", "video", "divides by zero"), ["kling: component video: divides"]),
+        (RuleFailed("kling", None, "is unavailable"), ["kling: is unavailable"]),
     ],
 )
 def test_a_message_names_what_was_given_and_what_would_be_right(

@@ -29,6 +29,7 @@ def park(work: Work, call: Call, hold: Hold | None) -> Parked:
             compact(call.content),
             call.given_us,
             work.now_us,
+            len(work.parked),
             call.digest,
             0,
         )
@@ -47,8 +48,9 @@ def waiting(work: Work, call: Call, hold: Hold) -> InboxRecord | None:
     Raises:
         KeyReused: a message with other content, perhaps for another job, waits under this key.
     """
-    # Under its job's name a message waits only if the hold knows of it.
-    if call.key == hold.job and not hold.parked:
+    # Under its own job's name one waits only if the hold knows of it; under another job's, only if
+    # anything waits at all. A hopeful work need not ask: its write finds out.
+    if call.key == hold.job and not hold.parked and (work.trusting or work.nothing_waits):
         return None
     first = _find(work, call)
     if first is None or first.applied or (call.kind, call.key) in work.applied:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 
 from ledger import lots as lotting
 from ledger.book import inbox
@@ -241,7 +242,7 @@ def apply_waiting(work: Work, wallet: Wallet, job: str) -> None:
     waiting = work.session.waiting(work.book, job, lock=True)
     waiting += [record for record in work.parked if record.job == job]
     left = 0
-    for record in sorted(waiting, key=lambda item: (item.kind, item.recorded_at_us, item.key)):
+    for record in sorted(waiting, key=attrgetter("kind", "recorded_at_us", "place", "key")):
         if (record.kind, record.key) in work.applied:
             continue
         if not record.is_discarded and _applied(work, wallet, record):

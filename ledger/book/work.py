@@ -201,6 +201,7 @@ class Work:
         self.parked: list[InboxRecord] = []
         self.applied: list[tuple[str, str]] = []
         self.discarded: list[InboxRecord] = []
+        self._nothing_waits: bool | None = None
         self.rebuilt: list[tuple[str, str]] = []
 
     # Reading
@@ -296,6 +297,13 @@ class Work:
         holds = [hold for hold in map(self.find_hold, jobs) if hold and self._is_due(hold)]
         self.due[wallet.id] = {hold.job for hold in holds}
         return sorted(holds, key=attrgetter("deadline_us", "job"))
+
+    @property
+    def nothing_waits(self) -> bool:
+        """Whether no message at all waits in the inbox of the book."""
+        if self._nothing_waits is None:
+            self._nothing_waits = self.session.nothing_waits(self.book)
+        return self._nothing_waits and not self.parked
 
     def entry(self, wallet: str, seq: int) -> Entry:
         """The entry at a place in a wallet."""

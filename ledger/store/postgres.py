@@ -123,9 +123,12 @@ class PostgresSession(Session):
             len(changes.new_lots),
             len(changes.changed_lots),
             len(levels),
+            len(settled := _settled_keys(changes)),
         )
         record, guard = changes.wallets[0]
         parameters: list[Any] = [*wallet_changes(record), record.book, record.id, guard]
+        for key in settled:
+            parameters += (record.book, *key)
         for entry in changes.entries:
             parameters += entry[:20]
         for hold in changes.new_holds:
@@ -191,13 +194,31 @@ def _insert(table: str, rows: int, more: str = "") -> str:
     return f"INSERT INTO {table} ({names}) SELECT {chosen} FROM w, {values} {more}"
 
 
+def _settled_keys(changes: Changes) -> list[tuple[str, str]]:
+    """The keys of charges and refunds, under which a message of another job may wait."""
+    return [(entry.kind, entry.key) for entry in changes.entries if entry.kind in _SETTLING]
+
+
+_SETTLING = frozenset({"charge", "refund"})
+_NOT_WAITING = (
+    " AND NOT EXISTS (SELECT 1 FROM inbox AS i"
+    " WHERE i.book = %s AND i.kind = %s AND i.key = %s AND i.applied = 0)"
+)
+
+
 @cache
 def _one_statement(
-    entries: int, new_holds: int, changed_holds: int, new_lots: int, changed_lots: int, levels: int
+    entries: int,
+    new_holds: int,
+    changed_holds: int,
+    new_lots: int,
+    changed_lots: int,
+    levels: int,
+    settled: int,
 ) -> str:
     """A chain of writes that happen only if the wallet is still the one that was read."""
     assigned = ", ".join(f"{name} = %s" for name in WALLET_CHANGES)
-    guarded = "WHERE book = %s AND id = %s AND hash = %s RETURNING book"
+    guarded = f"WHERE book = %s AND id = %s AND hash = %s{_NOT_WAITING * settled} RETURNING book"
     parts = [f"w AS (UPDATE wallets SET {assigned} {guarded})"]
     if entries:
         parts.append(f"e AS ({_insert('entries', entries)})")

@@ -408,6 +408,11 @@ class Session(ABC):
         found = self.row(f"{_INBOX} AND kind = ? AND key = ?", (book, kind, key))
         return None if found is None else InboxRecord(*found)
 
+    def nothing_waits(self, book: str) -> bool:
+        """Whether every message of a book was applied."""
+        found = self.rows("SELECT 1 FROM inbox WHERE book = ? AND applied = 0 LIMIT 1", (book,))
+        return not found
+
     def waiting(self, book: str, job: str, *, lock: bool = False) -> list[InboxRecord]:
         """The messages for a job that were not applied; discarded ones are among them."""
         if lock and self.lock_clause:
@@ -501,7 +506,7 @@ _LEVELS = (
     " WHERE book = ? AND wallet = ? AND budget = ?"
 )
 _INBOX = f"SELECT {columns('inbox')} FROM inbox WHERE book = ?"
-_OLDEST_FIRST = "ORDER BY recorded_at_us, kind, key"
+_OLDEST_FIRST = "ORDER BY recorded_at_us, place, kind, key"
 _WAITING = f"{_INBOX} AND job = ? AND applied = 0 {_OLDEST_FIRST}"
 
 

@@ -262,6 +262,7 @@ def _inbox() -> None:
         _text("content"),
         _int("happened_at_us", nullable=True),
         _int("recorded_at_us"),
+        _int("place"),
         _bytes("digest"),
         _int("applied"),
         _int("discarded_at_us", nullable=True),
