@@ -422,6 +422,20 @@ def test_a_batch_that_opens_two_wallets_alike_refuses_the_second(ledger: Book) -
     assert type(second) is WalletExists
 
 
+def test_a_clock_that_is_a_minute_ahead_of_ours_can_be_told_of(ledger: Book, clock: Clock) -> None:
+    ledger.reserve("studio", 20, key="job-1")
+    ahead = clock() + timedelta(seconds=60)
+    first = ledger.charge("job-1", 5, at=ahead)
+    assert isinstance(first, Entry)
+    assert (first.happened_at, first.recorded_at) == (ahead, ahead)
+    clock.forward(seconds=-1)  # the same call again, on a machine that lags
+    with pytest.raises(InvalidMoment):
+        ledger.charge("job-1", 5, at=ahead)
+    clock.forward(seconds=1)
+    assert ledger.charge("job-1", 5, at=ahead).replayed
+    assert ledger.verify().findings == ()
+
+
 def test_a_refused_reserve_keeps_what_a_deadline_released(ledger: Book, clock: Clock) -> None:
     ledger.reserve("studio", 50, key="a", deadline=timedelta(minutes=1), on_deadline="release")
     clock.forward(hours=1)

@@ -43,6 +43,9 @@ DEADLINE = timedelta(hours=24)
 
 docs.evolink.ai, task query, read 2026-11-22."""
 
+_CLOCKS_DIFFER_US = 60_000_000
+"""How far ahead of ours the clock of whoever saw a thing happen may be: a minute."""
+
 _LONGEST_DEADLINE = timedelta(days=3660)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -176,7 +179,7 @@ def moment_given(at: datetime | date | str | None, now_us: int) -> tuple[int, in
     at_us = us(parse_moment(at))
     if at_us < 0:
         raise InvalidMoment(f"{iso(moment(at_us))} lies before 1970")
-    if at_us > now_us:
+    if at_us > now_us + _CLOCKS_DIFFER_US:
         raise InvalidMoment(f"{iso(moment(at_us))} lies in the future; `at` is when it happened")
     return at_us, at_us
 
