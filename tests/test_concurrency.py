@@ -455,26 +455,100 @@ for child in range(3):
         os._exit(0)
     children.append(pid)
 ledger.reserve("studio", 1, key="meanwhile")
+ledger.close()  # and the parent is gone for the book, while its children go on
 assert all(os.waitpid(pid, 0)[1] == 0 for pid in children)
-ledger.reserve("studio", 1, key="after")
+Book(url, book=name).reserve("studio", 1, key="after")
 """
 
 
-def test_children_of_a_process_that_used_the_book_have_connections_of_their_own(
+def forked(script: str, *given: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", script, *given],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_children_of_a_process_that_used_the_book_lose_nothing(
     database_url: str, book: str, tmp_path: Path
 ) -> None:
     with Book(database_url, book=book) as ledger:
         ledger.top_up("studio", 1_000, key="invoice-1")
-        done = subprocess.run(
-            [sys.executable, "-c", FORKS, database_url, book, str(tmp_path)],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        assert (done.returncode, done.stderr) == (0, "")
+    forked(FORKS, database_url, book, str(tmp_path))
+    with Book(database_url, book=book) as ledger:
         told = {key for child in range(3) for key in (tmp_path / str(child)).read_text().split()}
         told |= {"before", "meanwhile", "after"}
         assert len(told) == 303
         reserved = {entry.key for entry in entries_of(ledger) if entry.kind == "reserve"}
         assert reserved == told
+
+
+LEAVES = """
+import os, sys
+from ledger.book import Book
+
+url, name = sys.argv[1:]
+ledger = Book(url, book=name)
+ledger.reserve("studio", 1, key="parent")
+readable, writable = os.pipe()
+if os.fork():
+    # As a server that puts itself into the background.
+    ledger.close()
+    os._exit(0)
+os.close(writable)
+assert os.read(readable, 1) == b""  # the parent is gone
+ledger.reserve("studio", 1, key="first")
+writes = "import sys; from ledger.book import Book; Book(sys.argv[1], book=sys.argv[2])"
+writes += ".reserve('studio', 1, key='other')"
+other = os.spawnv(os.P_WAIT, sys.executable, [sys.executable, "-c", writes, url, name])
+assert other == 0
+ledger.reserve("studio", 1, key="second")
+"""
+
+
+def test_a_child_whose_parent_is_gone_shares_one_history_with_other_processes(
+    database_url: str, book: str
+) -> None:
+    with Book(database_url, book=book) as ledger:
+        ledger.top_up("studio", 1_000, key="invoice-1")
+    forked(LEAVES, database_url, book)
+    with Book(database_url, book=book) as ledger:
+        keys = [entry.key for entry in entries_of(ledger) if entry.kind == "reserve"]
+        assert keys == ["parent", "first", "other", "second"]
+
+
+BUSY = """
+import os, sys
+from ledger.book import Book
+from ledger.errors import StoreUnavailable
+
+url, name = sys.argv[1:]
+ledger = Book(url, book=name)
+with ledger.engine.begin() as connection:
+    ledger.join(connection).reserve("studio", 1, key="joined")
+    pid = os.fork()
+    if not pid:
+        for use in (lambda: ledger.balance("studio"), lambda: Book(url, book=name)):
+            try:
+                use()
+            except StoreUnavailable as error:
+                assert "while this process was forked" in str(error)
+            else:
+                os._exit(1)
+        os._exit(0)
+    assert os.waitpid(pid, 0)[1] == 0
+ledger.reserve("studio", 1, key="after")
+"""
+
+
+def test_a_child_of_a_fork_in_the_middle_of_it_is_refused_on_sqlite(
+    sqlite_url: str, book: str
+) -> None:
+    with Book(sqlite_url, book=book) as ledger:
+        ledger.top_up("studio", 1_000, key="invoice-1")
+    forked(BUSY, sqlite_url, book)
+    with Book(sqlite_url, book=book) as ledger:
+        assert [entry.key for entry in entries_of(ledger)][2:] == ["joined", "after"]

@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from threading import Lock, RLock
 from time import monotonic
 from typing import Any, ClassVar
@@ -131,7 +132,8 @@ class Store:
         self._is_memory = isinstance(self.engine.pool, StaticPool)
         self._kept: list[Any] = []
         self._writing: Any = RLock() if self.is_sqlite else None
-        self._keeping = Lock()
+        self._keeping, self._busy, self._torn = Lock(), 0, False
+        self._check_whole()
         _STORES.add(self)
         try:
             with self.errors():
@@ -163,17 +165,44 @@ class Store:
             self._kept.clear()
         self.engine.dispose()
 
-    def after_fork(self) -> None:
-        """Leave the parent's connections alone: two processes on one would mix their answers."""
+    def before_fork(self) -> None:
+        """Close what is idle: no child of SQLite's may have a file open that its parent opened.
+
+        SQLite keeps its locks by process. A child that inherits an open file believes that it
+        holds the parent's locks, holds none, and writes where nobody will read it.
+        """
+        self._keeping.acquire()
+        pool: Any = self.engine.pool
+        taken = 0 if self._is_memory else pool.checkedout()
+        self._torn = self.is_sqlite and bool(self._busy or taken)
+        if self.is_sqlite and not self._is_memory:
+            for connection in self._kept:
+                connection.close()
+            self._kept.clear()
+            self.engine.dispose()
+
+    def after_fork(self, *, in_child: bool) -> None:
+        """Go on in the parent; in the child, have connections of one's own."""
+        if not in_child:
+            self._keeping.release()
+            return
         # A lock that another thread of the parent held would never be free here.
-        self._keeping = Lock()
+        self._keeping, self._busy = Lock(), 0
         self._writing = RLock() if self.is_sqlite else None
-        if self._is_memory:
-            return  # it is a copy of the parent's, and nobody else's
-        # Closing them, or letting them be collected, would end them for the parent as well.
-        _INHERITED.extend(self._kept)
-        self._kept = []
-        self.engine.dispose(close=False)
+        if self._torn:
+            _TORN.add(self.name)
+        if not self.is_sqlite:
+            # Closing them, or letting them be collected, would end them for the parent as well.
+            _INHERITED.extend(self._kept)
+            self._kept = []
+            self.engine.dispose(close=False)
+
+    def _check_whole(self) -> None:
+        if self.name in _TORN:
+            raise StoreUnavailable(
+                f"{self.name}: was in use while this process was forked, so it cannot be used here;"
+                " fork before the book is opened, or while nothing uses it"
+            )
 
     def errors(self) -> AbstractContextManager[None]:
         """Turn what the drivers raise into errors of the ledger."""
@@ -182,19 +211,27 @@ class Store:
     @contextmanager
     def _connection(self, begin: str | None = None) -> Iterator[Any]:
         """A driver's connection, kept between verbs: a pool's checkout costs as much as a write."""
-        connection = self._begun(begin)
+        with self._keeping:
+            self._busy += 1
         try:
-            yield connection
-        except BaseException:
-            if self._rolled_back(connection):
-                self._keep(connection)
-            else:
-                self._lose(connection)
-            raise
-        self._keep(connection)
+            connection = self._begun(begin)
+            try:
+                yield connection
+            except BaseException:
+                if self._rolled_back(connection):
+                    self._keep(connection)
+                else:
+                    self._lose(connection)
+                raise
+            self._keep(connection)
+        finally:
+            with self._keeping:
+                self._busy -= 1
 
     def _begun(self, begin: str | None) -> Any:
         """A kept connection or a new one, with its transaction begun."""
+        if _TORN:
+            self._check_whole()
         with self._keeping:
             kept = self._kept.pop() if self._kept else None
         connection = self._connect() if kept is None else kept
@@ -303,15 +340,30 @@ class Store:
 
 _STORES: WeakSet[Store] = WeakSet()
 _INHERITED: list[Any] = []
+"""Connections of the parent, which only it may close."""
+_TORN: set[str] = set()
+"""Databases that the parent was using at the moment of the fork."""
+_FORKING: list[Store] = []
 
 
-def _forget_connections() -> None:
-    for store in list(_STORES):
-        store.after_fork()
+def _before_fork() -> None:
+    _FORKING[:] = list(_STORES)
+    for store in _FORKING:
+        store.before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    for store in _FORKING:
+        store.after_fork(in_child=in_child)
+    _FORKING.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_connections)
+    os.register_at_fork(
+        before=_before_fork,
+        after_in_parent=partial(_after_fork, in_child=False),
+        after_in_child=partial(_after_fork, in_child=True),
+    )
 
 
 class Joined(Store):
