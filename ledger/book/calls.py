@@ -181,7 +181,8 @@ def moment_given(at: datetime | date | str | None, now_us: int) -> tuple[int, in
         raise InvalidMoment(f"{iso(moment(at_us))} lies before 1970")
     if at_us > now_us + _CLOCKS_DIFFER_US:
         raise InvalidMoment(f"{iso(moment(at_us))} lies in the future; `at` is when it happened")
-    return at_us, at_us
+    # It did not happen after we heard of it, whatever the other clock says.
+    return min(at_us, now_us), at_us
 
 
 def deadline_of(deadline: timedelta | datetime | None, now_us: int) -> tuple[int, str | None]:
