@@ -97,7 +97,7 @@ def take(
     turns = [(ordered, amount_e8)]
     if now_us >= 0 and (expired := [lot for lot in ordered if is_expired(lot, now_us)]):
         kept = [lot for lot in expired if lot.seq in own]
-        lasting = [lot for lot in ordered if lot not in expired]
+        lasting = [lot for lot in ordered if not is_expired(lot, now_us)]
         turns = [(kept, own_e8), (lasting, amount_e8), (expired, amount_e8)]
     taken: Taken = {}
     for those, turn_e8 in turns:

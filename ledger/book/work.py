@@ -110,7 +110,10 @@ class Wallet:
             for job in list(self.holds)[: len(self.holds) - _MOST_WARM_HOLDS // 2]:
                 del self.holds[job]
         if len(self.held_since) > _MOST_MOMENTS:
-            self.held_since.clear()
+            # What is left of a lot is asked for again and again, what is spent never.
+            lots = (self.lots or {}).values()
+            alive = {lot.expires_at_us for lot in lots if lot.remaining_e8}
+            self.held_since = {at: it for at, it in self.held_since.items() if at in alive}
         if len(self.series) > _MOST_WARM_HOLDS:
             self.series.clear()
         for series in self.series.values():
