@@ -451,7 +451,7 @@ class TrialLine(NamedTuple):
 
 
 class Parked(NamedTuple):
-    """A charge or refund for a job that nobody has reserved yet: it waits in the inbox."""
+    """A charge or refund that is in the inbox: its job is not reserved yet, or it was discarded."""
 
     book: str
     kind: str

@@ -29,7 +29,7 @@ def park(work: Work, call: Call, hold: Hold | None) -> Parked:
             compact(call.content),
             call.given_us,
             work.now_us,
-            len(work.parked),
+            _place(work, call.content["job"]),
             call.digest,
             0,
         )
@@ -40,6 +40,12 @@ def park(work: Work, call: Call, hold: Hold | None) -> Parked:
     if first is not None:
         return parked(first, nearest=nearest)
     return Parked(work.book, call.kind, call.key, call.content["job"], nearest=tuple(nearest))
+
+
+def _place(work: Work, job: str) -> int:
+    """Behind the messages for the job that came before: clocks need not tell them apart."""
+    before = work.session.waiting(work.book, job)
+    return len(before) + sum(record.job == job for record in work.parked)
 
 
 def waiting(work: Work, call: Call, hold: Hold) -> InboxRecord | None:
