@@ -392,7 +392,11 @@ _NO_ZONES = frozenset({"localtime", "posixrules", "Factory"})
 
 
 def _unknown_zone(name_: object) -> str:
-    told = str(name_)[:40]
+    if not isinstance(name_, str):
+        return f"must be the name of a time zone, such as Europe/Berlin, not {type(name_).__name__}"
+    told = name_[:40]
+    if told in _NO_ZONES:
+        return f"{told!r} is another zone on another machine; name one, such as Europe/Berlin"
     cities = {zone.rpartition("/")[2].casefold(): zone for zone in sorted(available_timezones())}
     near = get_close_matches(told.rpartition("/")[2].casefold().replace(" ", "_"), cities, n=1)
     hint = f"; did you mean {cities[near[0]]}?" if near else ""
@@ -439,8 +443,9 @@ def fullest(budget_: Budget, steps: Mapping[int, Level], at_us: int) -> Level:
     A window ends at the moment itself, or at a later step: another machine's clock may be ahead,
     and what is told afterwards must not fill a window twice.
     """
-    ends = [at_us, *(start for start in steps if at_us < start <= at_us + budget_.span_us)]
-    found = Level(0, 0, 0)
+    # Of several that are equally full the earliest is told, in whatever order they were read.
+    ends = [at_us, *sorted(start for start in steps if at_us < start <= at_us + budget_.span_us)]
+    found: Level | None = None
     for end_us in ends:
         levels = [level for start, level in steps.items() if budget_.counted(start, end_us)]
         level = Level(
@@ -448,9 +453,9 @@ def fullest(budget_: Budget, steps: Mapping[int, Level], at_us: int) -> Level:
             sum(item.used_e8 for item in levels),
             max((item.peak_e8 for item in levels), default=0),
         )
-        if level.total_e8 >= found.total_e8:
+        if found is None or level.total_e8 > found.total_e8:
             found = level
-    return found
+    return found or Level(0, 0, 0)
 
 
 def rolling_frees_at(
