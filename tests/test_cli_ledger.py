@@ -540,7 +540,9 @@ def test_a_message_that_will_never_fit_is_discarded_with_a_reason(typed: Typed) 
     ]
     again = typed("charge", "job-1", "30")
     assert again.stdout == "the charge of job-1 stays discarded\n"
-    assert "was discarded: a typo" in again.said
+    assert again.said == "note: the charge under this key was discarded: a typo"
+    told = typed("charge", "job-1", "30", "--format", "csv").rows[0]
+    assert (told["outcome"], told["job"]) == ("discarded", "job-1")
     typed("reserve", "studio", "40", "--key", "job-1")
     assert typed.figures() == ("1000", "40", "960")
 

@@ -101,6 +101,8 @@ def _csv_row(outcome: Entry | Parked, available: str | None, *, dry_run: bool) -
     state = "replayed" if outcome.replayed else "dry_run" if dry_run else "written"
     if not isinstance(outcome, Entry):
         state = "replayed" if outcome.replayed else "parked"
+        if outcome.discarded is not None:
+            state = "discarded"
         known: dict[str, object] = {"kind": outcome.kind, "key": outcome.key, "job": outcome.job}
     else:
         known = {**entry_document(outcome)}
@@ -180,7 +182,9 @@ def _notes(ledger: Ledger, outcome: Entry | Parked) -> list[str]:
     """What a person should know about an outcome besides its figures."""
     from ledger.records import Entry
 
-    notes = []
+    notes: list[str] = []
+    if not isinstance(outcome, Entry) and outcome.discarded is not None:
+        return [_waits(outcome)]
     if outcome.replayed and outcome.kind == "open" and isinstance(outcome, Entry):
         notes.append(f"wallet {outcome.wallet!r} is open already, and nothing more was written")
     elif outcome.replayed:
