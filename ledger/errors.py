@@ -19,6 +19,8 @@
     │   ├── NoPriceInForce     no price had started on that day
     │   ├── NoExchangeRate     no exchange rate had started on that day
     │   ├── NeedsLength        the price depends on a length nobody gave
+    │   ├── NeedsInput         a published rule reads a value nobody gave
+    │   ├── RuleFailed         a published rule gives no price for these values
     │   └── AmountTooLarge     the result does not fit a ledger column
     ├── Refused                the book says no; nothing was written   (exit status 3)
     │   ├── InsufficientCredits    the wallet has fewer credits available
@@ -80,6 +82,7 @@ __all__ = [
     "KeyReused",
     "LedgerError",
     "MissingExtra",
+    "NeedsInput",
     "NeedsLength",
     "NeedsMigration",
     "NewerStore",
@@ -88,6 +91,7 @@ __all__ = [
     "NotALedger",
     "RefundAboveCharge",
     "Refused",
+    "RuleFailed",
     "StoreError",
     "StoreLocked",
     "StoreUnavailable",
@@ -293,6 +297,32 @@ class NeedsLength(CannotPrice):
     def __init__(self, model: str, what: str) -> None:
         self.model, self.what = model, what
         super().__init__(f"{model}: {what}")
+
+
+class NeedsInput(CannotPrice):
+    """A published rule reads values that nobody gave; `variables` names all of them."""
+
+    code = "needs_input"
+
+    def __init__(self, model: str, variables: Iterable[str]) -> None:
+        self.model, self.variables = model, tuple(variables)
+        listed = " and ".join(filter(None, [", ".join(self.variables[:-1]), self.variables[-1]]))
+        verb, them = ("has", "it") if len(self.variables) == 1 else ("have", "them")
+        super().__init__(
+            f"{model}: the price depends on {listed}, which {verb} no value;"
+            f" give {them} as measured"
+        )
+
+
+class RuleFailed(CannotPrice):
+    """A published rule gives no price for these values; `component` is None for the whole model."""
+
+    code = "rule_failed"
+
+    def __init__(self, model: str, component: str | None, problem: str) -> None:
+        self.model, self.component, self.problem = model, component, problem
+        where = f"component {component}: " if component is not None else ""
+        super().__init__(f"{model}: {where}{problem}")
 
 
 class AmountTooLarge(CannotPrice):
