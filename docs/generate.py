@@ -32,6 +32,8 @@ SCHEMAS: dict[str, Any] = {
     "prices": documents.ModelsDocument,
     "price-findings": documents.FindingsDocument,
     "price-differences": documents.DifferencesDocument,
+    "price-impact": documents.ImpactDocument,
+    "price-books": documents.PriceBooksDocument,
     "entry": documents.WrittenDocument,
     "entries": documents.EntriesDocument,
     "wallets": documents.WalletsDocument,

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ledger.columns import Estimate, estimate, price_frame
     from ledger.errors import LedgerError
+    from ledger.evolink import PublishedRules, open_prices
+    from ledger.impacts import Impact, impact
     from ledger.jobs import Ledger
     from ledger.media import Clip, probe
     from ledger.pricebook import PriceBook
@@ -29,18 +31,22 @@ __all__ = [
     "CustomElement",
     "Estimate",
     "ImageToVideo",
+    "Impact",
     "Ledger",
     "LedgerError",
     "LineItem",
     "MotionControl",
     "PriceBook",
     "PriceSource",
+    "PublishedRules",
     "Quote",
     "ReferenceToVideo",
     "Terms",
     "TextToVideo",
     "VideoEdit",
     "estimate",
+    "impact",
+    "open_prices",
     "price_frame",
     "probe",
 ]
@@ -51,18 +57,22 @@ _HOME = {
     "CustomElement": "requests",
     "Estimate": "columns",
     "ImageToVideo": "requests",
+    "Impact": "impacts",
     "Ledger": "jobs",
     "LedgerError": "errors",
     "LineItem": "pricing",
     "MotionControl": "requests",
     "PriceBook": "pricebook",
     "PriceSource": "pricing",
+    "PublishedRules": "evolink",
     "Quote": "pricing",
     "ReferenceToVideo": "requests",
     "Terms": "pricing",
     "TextToVideo": "requests",
     "VideoEdit": "requests",
     "estimate": "columns",
+    "open_prices": "evolink",
+    "impact": "impacts",
     "price_frame": "columns",
     "probe": "media",
 }

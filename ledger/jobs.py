@@ -6,6 +6,7 @@ charge months later is priced with the very same version; prompts and addresses 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,10 +14,11 @@ from ledger.book import Book
 from ledger.book.items import Reserve
 from ledger.book.reading import Clock
 from ledger.book.work import Asked
+from ledger.evolink import book_names, open_prices
 from ledger.pricebook import PriceBook
-from ledger.pricebook.files import bundled_names
 from ledger.pricing import PriceSource, Quote
 from ledger.pricing.terms import asked_seconds
+from ledger.requests import CatalogueJob
 from ledger.units import plain
 
 __all__ = ["Ledger"]
@@ -48,6 +50,7 @@ class Ledger(Book):
     ) -> None:
         super().__init__(url, book=book, clock=clock)
         self._prices = prices
+        self._named: dict[str, PriceSource] = {}
 
     @property
     def prices(self) -> PriceSource:
@@ -78,23 +81,27 @@ class Ledger(Book):
         if price is None:
             return super().bill(price, seconds)
         prices = self._prices_of(price["version"])
+        options = price.get("options")
         request = prices.job(
             price["model"],
             quality=price.get("quality"),
             character_orientation=price.get("character_orientation"),
             sound=price.get("sound"),
             seconds=price.get("seconds"),
+            options=None if options is None else json.loads(options),
         )
         return prices.charge(
             request, seconds=seconds, version=price["version"], channel=price["channel"]
         ).credits_e8
 
     def _prices_of(self, version: str) -> PriceSource:
-        """What a version is looked up in: the given prices, or the bundled book it names."""
+        """What a version is looked up in: the given prices, or the book that it names."""
         book = version.partition("/")[0]
-        if self._prices is None and book in bundled_names():
-            return PriceBook.bundled(book)
-        return self.prices
+        if self._prices is not None:
+            return self._prices
+        if book not in self._named:
+            self._named[book] = open_prices(book) if book in book_names() else self.prices
+        return self._named[book]
 
 
 def _kept(quote: Quote) -> dict[str, str]:
@@ -106,6 +113,8 @@ def _kept(quote: Quote) -> dict[str, str]:
         "channel": terms.channel,
         "digest": quote.digest,
     }
+    if isinstance(request, CatalogueJob) and request.options:
+        kept["options"] = json.dumps(request.options, sort_keys=True, separators=(",", ":"))
     for option in ("quality", "character_orientation", "sound"):
         if (value := getattr(request, option, None)) is not None:
             kept[option] = value

@@ -59,6 +59,8 @@ def environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
     """This environment without what would change how the command behaves."""
     left_out = ("KLING_LEDGER_", "_KLING_LEDGER_", "NO_COLOR", "FORCE_COLOR", "TTY_", "PYTHON")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(left_out)}
+    # Price books that were imported are this user's, and not the tests'.
+    clean |= {"KLING_LEDGER_PRICE_DIR": os.devnull}
     clean |= {"COLUMNS": "100", "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1", "TERM": "xterm"}
     return clean | dict(more or {})
 

@@ -7,6 +7,7 @@ and on PostgreSQL.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,11 +19,14 @@ from sqlalchemy import URL
 from writers import Clock
 
 from ledger.book import Book
+from ledger.evolink.kept import FOLDER
 
 _RUN = pytest.StashKey[Path]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Whatever price books this user has kept are not the tests' business.
+    os.environ[FOLDER] = os.devnull
     folder = databases.begin_run()
     if folder is not None:
         config.stash[_RUN] = folder

@@ -26,11 +26,15 @@ from jsonschema import Draft202012Validator
 
 AT = ("--at", "2026-10-10")
 QUOTE = ("quote", "motion-control", "--quality", "1080p", "--orientation", "video")
+IMPACT = ("prices", "impact", "evolink", "evolink-rules")
 PLAN = DEMO / "plan.csv"
 ESCAPE = "\x1b"
 COMMANDS = [
     *([], ["quote"], ["estimate"], ["demo"], ["prices"]),
-    *(["prices", name] for name in ("list", "show", "check", "diff", "schema")),
+    *(
+        ["prices", name]
+        for name in ("list", "show", "check", "diff", "import", "books", "impact", "schema")
+    ),
     *([name] for name in ("reserve", "extend", "charge", "release", "refund", "verify")),
     *([name] for name in ("wallet", "budget", "holds", "db")),
     *(["wallet", name] for name in ("open", "list", "balance", "statement", "top-up", "adjust")),
@@ -59,6 +63,8 @@ DOCUMENTS: list[tuple[str, list[str], int]] = [
     ("price-differences", ["prices", "diff", "evolink", "evolink-rules"], 0),
     ("price-differences", ["prices", "diff", "evolink", "evolink"], 0),
     ("price-differences", ["prices", "diff", "evolink", "house.toml"], 0),
+    ("price-impact", [*IMPACT, "--jobs", str(PLAN)], 6),
+    ("price-impact", [*IMPACT, "--jobs", str(PLAN), "--by", "team", "--allow-not-priced"], 0),
 ]
 HOUSE = """model = "house-model"
 aliases = ["house"]
@@ -107,6 +113,12 @@ MISTAKES: list[tuple[list[str], int]] = [
     (["prices", "check", "--days", "-1"], 2),
     (["prices", "diff", "evolink"], 2),
     (["prices", "diff", "evolink", "nope"], 7),
+    ([*IMPACT], 2),
+    ([*IMPACT, "--jobs", "nowhere.csv"], 7),
+    ([*IMPACT, "--jobs", str(PLAN), "--book", "main"], 2),
+    ([*IMPACT, "--book", "main", "--model", "motion-control"], 2),
+    ([*IMPACT, "--book", "main"], 8),
+    (["prices", "impact", "evolink", "nope", "--jobs", str(PLAN)], 7),
     (["prices", "schema", "nope"], 2),
     (["demo", "--nothing"], 2),
     (["wallet", "nothing"], 2),
@@ -283,7 +295,9 @@ def test_every_command_has_help(command: list[str]) -> None:
     assert len([line for line in text.splitlines()[1:] if line.strip().endswith(".")]) >= 1, text
 
 
-@pytest.mark.parametrize("command", ["quote", "estimate", "reserve", "charge", "budget set"])
+@pytest.mark.parametrize(
+    "command", ["quote", "estimate", "prices impact", "reserve", "charge", "budget set"]
+)
 def test_every_example_of_the_help_is_a_command_line_that_works(command: str, folder: Path) -> None:
     for name in ("requests.json", "plan.csv", "dance.mp4"):
         write(folder, name, (DEMO / name).read_bytes())
@@ -625,7 +639,10 @@ def completed(line: str) -> list[str]:
         ),
         ("kling-ledger holds list --state ", ["open", "unknown", "charged", "released"]),
         ("kling-ledger pr", ["prices"]),
-        ("kling-ledger prices ", ["list", "show", "check", "diff", "schema"]),
+        (
+            "kling-ledger prices ",
+            ["list", "show", "check", "diff", "import", "books", "impact", "schema"],
+        ),
         ("kling-ledger quote mot", ["motion-control"]),
         ("kling-ledger prices show kling-c", ["kling-custom-element"]),
         ("kling-ledger estimate plan.csv --model custom", ["custom-element"]),

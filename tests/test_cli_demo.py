@@ -43,8 +43,8 @@ def test_the_demo_leaves_nothing_and_ends_like_the_one_that_keeps_its_files(
 ) -> None:
     done = call("demo", cwd=tmp_path)
     assert (done.status, list(tmp_path.iterdir())) == (0, []), done.stderr
-    book = done.stdout[done.stdout.index("\n6. ") :]
-    kept = shown.stdout[shown.stdout.index("\n6. ") :].replace("try/it/", "")
+    book = done.stdout[done.stdout.index("\n7. ") :]
+    kept = shown.stdout[shown.stdout.index("\n7. ") :].replace("try/it/", "")
     assert book == kept.partition("\nThe book is kept in ")[0]
     assert "goes by a clock of its own, in October 2026" in book
 
@@ -52,7 +52,7 @@ def test_the_demo_leaves_nothing_and_ends_like_the_one_that_keeps_its_files(
 def test_the_demo_shows_the_worked_value(shown: Done) -> None:
     assert "12.4 s → 13 s × 10.8918432 = 141.5939616 credits" in shown.stdout
     lines = commands(shown)
-    assert len([line for line in lines if not of_the_book(line)]) == 5
+    assert len([line for line in lines if not of_the_book(line)]) == 6
     assert len([line for line in lines if of_the_book(line)]) == 17
 
 
@@ -61,10 +61,10 @@ def test_the_demo_can_leave_its_inputs_and_its_book_to_try_things_on(
 ) -> None:
     assert "$ kling-ledger quote try/it/requests.json" in shown.stdout
     assert "$ export KLING_LEDGER_DB=try/it/demo.db" in shown.stdout
-    for name in ("dance.mp4", "plan.csv", "requests.json"):
+    for name in ("dance.mp4", "plan.csv", "requests.json", "rules.json"):
         assert (folder / "try" / "it" / name).read_bytes() == (DEMO / name).read_bytes()
     assert sorted(path.name for path in (folder / "try" / "it").iterdir()) == [
-        *("dance.mp4", "demo.db", "plan.csv", "request.json", "requests.json"),
+        *("dance.mp4", "demo.db", "plan.csv", "request.json", "requests.json", "rules.json"),
     ]
 
 
@@ -87,7 +87,7 @@ def test_the_book_that_the_demo_leaves_says_what_the_demo_said(
 
 
 def test_the_demo_goes_through_everything_that_can_become_of_a_job(shown: Done) -> None:
-    table = shown.stdout.partition("\n8. ")[2].partition("\n9. ")[0]
+    table = shown.stdout.partition("\n9. ")[2].partition("\n10. ")[0]
     counts = {
         cells[1].strip(): int(cells[2])
         for line in table.splitlines()
@@ -104,7 +104,7 @@ def test_the_demo_goes_through_everything_that_can_become_of_a_job(shown: Done) 
 
 
 def test_the_demo_shows_a_refusal_as_the_command_tells_it(shown: Done) -> None:
-    refusal = shown.stdout.partition("\n11. ")[2].partition("\n12. ")[0]
+    refusal = shown.stdout.partition("\n12. ")[2].partition("\n13. ")[0]
     assert refusal.rstrip().endswith("--key job-1000")
     assert "error: budget 'each-user' of wallet 'studio' for user=li has" in shown.said
     assert "budget 'each-user', the share of user=li: needs 244.944 credits, has" in shown.said

@@ -42,7 +42,7 @@ def name(path: Path) -> str:
 @pytest.fixture
 def inputs(tmp_path: Path) -> Path:
     """A folder with the inputs that every page may use."""
-    for file in ("requests.json", "plan.csv", "dance.mp4"):
+    for file in ("requests.json", "plan.csv", "dance.mp4", "rules.json"):
         (tmp_path / file).write_bytes((DEMO / file).read_bytes())
     return tmp_path
 
@@ -125,7 +125,7 @@ def test_console_examples_print_what_they_show(item: Typed, inputs: Path) -> Non
     done = subprocess.run(
         ["bash", "-c", script],
         cwd=inputs,
-        env=environment(),
+        env=environment({"KLING_LEDGER_PRICE_DIR": str(inputs / "books")}),
         capture_output=True,
         text=True,
         check=False,
@@ -198,6 +198,7 @@ def test_every_exit_status_is_in_the_reference(status: int) -> None:
 COMMAND_NAMES = [
     *("quote", "estimate", "demo"),
     *("prices list", "prices show", "prices check", "prices diff", "prices schema"),
+    *("prices import", "prices books", "prices impact"),
     *("reserve", "extend", "charge", "release", "refund", "verify"),
     *("wallet open", "wallet list", "wallet balance", "wallet statement", "wallet top-up"),
     *("wallet adjust", "wallet lapse", "wallet lots", "wallet trial-balance"),

@@ -530,8 +530,8 @@ def test_a_request_cannot_be_changed_after_it_was_checked() -> None:
 def test_a_job_from_a_few_options_has_the_class_of_its_model(
     model: str, kind: type[object]
 ) -> None:
-    options = {"character_orientation": "video"} if kind is MotionControl else {}
-    job = PRICES.job(model, **options)
+    orientation = "video" if kind is MotionControl else None
+    job = PRICES.job(model, character_orientation=orientation)
     assert type(job) is kind
     assert job.model == PRICES.model(model)
 

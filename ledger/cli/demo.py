@@ -41,6 +41,7 @@ def demo(
 
 def _show_prices(folder: Path) -> None:
     requests, clip, plan = folder / "requests.json", folder / "dance.mp4", folder / "plan.csv"
+    rules = folder / "rules.json"
     steps: list[tuple[str, list[str | Path]]] = [
         ("The request bodies one would send to the provider", ["quote", requests]),
         (
@@ -66,16 +67,12 @@ def _show_prices(folder: Path) -> None:
             ["prices", "diff", "evolink", "evolink-rules"],
         ),
         (
-            "The same plan under the published rules",
-            [
-                "estimate",
-                plan,
-                "--price-book",
-                "evolink-rules",
-                "--allow-not-priced",
-                "--format",
-                "csv",
-            ],
+            "What that makes of the plan, and why",
+            ["prices", "impact", "evolink", "evolink-rules", "--jobs", plan, "--allow-not-priced"],
+        ),
+        (
+            "A job priced from the provider's own pricing document",
+            ["quote", "krea-2-turbo", "--quality", "2K", "--prices", rules, "--explain"],
         ),
     ]
     for number, (title, arguments) in enumerate(steps, start=1):
@@ -87,7 +84,7 @@ def _show_step(number: int, title: str, arguments: list[str | Path]) -> None:
 
     words = [as_typed(argument) for argument in arguments]
     print_text(f"\n{number}. {title}\n   $ kling-ledger {shlex.join(words)}\n")
-    needed = {"estimate": "polars", "--video": "av"}
+    needed = {"estimate": "polars", "impact": "polars", "--video": "av"}
     missing = {module for word, module in needed.items() if word in words} - _installed()
     if missing:
         print_text(f"   left out: {', '.join(missing)} is not installed")
@@ -103,7 +100,7 @@ def _show_book(folder: Path) -> None:
     from ledger.cli.demo_book import show
     from ledger.cli.output import print_text
 
-    numbers = count(6)
+    numbers = count(7)
     show(folder, lambda title: print_text(f"\n{next(numbers)}. {title}"))
 
 
@@ -136,7 +133,7 @@ def _installed() -> set[str]:
     return {module for module in ("polars", "av") if find_spec(module) is not None}
 
 
-INPUTS = ("requests.json", "plan.csv", "dance.mp4")
+INPUTS = ("requests.json", "plan.csv", "dance.mp4", "rules.json")
 
 
 def _copied(shipped: Path, into: Path) -> Path:

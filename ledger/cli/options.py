@@ -72,10 +72,11 @@ class BudgetPeriod(StrEnum):
     IN_FLIGHT = "in_flight"
 
 
-def _complete_price_book(incomplete: str) -> list[str]:
-    from ledger.pricebook.files import bundled_names
+def complete_price_book(incomplete: str) -> list[str]:
+    """Names of price books that begin with what was typed."""
+    from ledger.evolink import book_names
 
-    return [name for name in bundled_names() if name.startswith(incomplete)]
+    return [name for name in book_names() if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -94,8 +95,8 @@ PriceBookOption = Annotated[
     typer.Option(
         "--price-book",
         metavar="NAME",
-        help="Bundled price book: `evolink`, `evolink-rules` or `evolink-panel`.",
-        autocompletion=_complete_price_book,
+        help="Price book: `evolink`, `evolink-rules`, `evolink-panel`, or one you imported.",
+        autocompletion=complete_price_book,
         envvar="KLING_LEDGER_PRICE_BOOK",
     ),
 ]
@@ -104,8 +105,17 @@ PricesOption = Annotated[
     typer.Option(
         "--prices",
         metavar="FILE",
-        help="Your own price file or overlay (TOML); may be repeated, later ones win.",
+        help="Your own price file or overlay (TOML), or the provider's pricing rules (JSON);"
+        " may be repeated, later ones win.",
         envvar="KLING_LEDGER_PRICES",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A parameter of a model's published rule, or measured usage; may be repeated.",
     ),
 ]
 GroupOption = Annotated[
@@ -182,9 +192,9 @@ def open_book(name: str, prices: list[Path] | None, group: str | None = None) ->
     from difflib import get_close_matches
 
     from ledger.errors import Fault, InvalidPriceFile
-    from ledger.pricebook import PriceBook
+    from ledger.evolink import open_prices
 
-    book = PriceBook.bundled(name, overlays=prices or (), user_group=group)
+    book = open_prices(name, prices or (), user_group=group)
     groups = {change.user_group for file in book.overlays for change in file.overlay}
     known = sorted(item for item in groups if item is not None)
     if group is not None and group not in known:
@@ -193,3 +203,10 @@ def open_book(name: str, prices: list[Path] | None, group: str | None = None) ->
         problem = f"no price file names the group {group!r}{hint}"
         raise InvalidPriceFile("--group", [Fault("", problem)])
     return book
+
+
+def open_book_or_file(name: str, group: str | None) -> PriceBook:
+    """The price book of a name, or that of a file: an overlay, or the provider's pricing rules."""
+    if name.endswith((".toml", ".json")):
+        return open_book("evolink", [Path(name)], group)
+    return open_book(name, None)

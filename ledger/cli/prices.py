@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ledger.cli.impact import EXAMPLES, impact
 from ledger.cli.options import (
     Format,
     FormatOption,
@@ -17,11 +18,13 @@ from ledger.cli.options import (
     PricesOption,
     complete_model,
     open_book,
+    open_book_or_file,
 )
 from ledger.cli.parsing import Group
 
 if TYPE_CHECKING:
     from ledger.documents import ChannelDocument, ModelDocument
+    from ledger.evolink import Kept
     from ledger.pricebook import PriceBook
 
 app = typer.Typer(
@@ -104,8 +107,9 @@ def show(
     source, moment = open_book(price_book, prices, group), _moment(on)
     shown = describe(source, model, moment)
     if on is not None:
-        source.in_force(model, moment)  # raises when none is
         shown = [item for item in shown if item["in_force"]]
+        if not shown:
+            source.in_force(model, moment)  # raises
     if format_ is Format.JSON:
         _emit(source, moment, shown)
     elif format_ is Format.CSV:
@@ -187,7 +191,9 @@ def check(
 
 @app.command(epilog="**Example**: `kling-ledger prices diff evolink evolink-rules`")
 def diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="A bundled book, or a price file.")],
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A price book, a price file, or pricing rules.")
+    ],
     second: Annotated[str, typer.Argument(metavar="B", help="Another one.")],
     on: OnOption = None,
     group: GroupOption = None,
@@ -195,14 +201,15 @@ def diff(
 ) -> None:
     """Show what differs between two price books.
 
-    A file is laid over the bundled book `evolink`.
+    A TOML file is laid over the bundled book `evolink`; a JSON file is the provider's pricing
+    rules. Of a model that only one of them prices, only that is said.
     """
     from ledger.cli.output import emit_json, print_csv, print_table, say
     from ledger.pricebook.review import differences
     from ledger.units import iso
 
     moment = _moment(on)
-    ours, theirs = _book_or_file(first, group), _book_or_file(second, group)
+    ours, theirs = open_book_or_file(first, group), open_book_or_file(second, group)
     found = differences(ours, theirs, moment)
     if format_ is Format.JSON:
         data = {"first": ours.name, "second": theirs.name, "at": iso(moment), "differences": found}
@@ -220,6 +227,81 @@ def diff(
         print_table(header, rows, title=title)
     else:
         say(f"{ours.name} and {theirs.name} do not differ on {moment:%Y-%m-%d}")
+
+
+app.command("impact", epilog=EXAMPLES)(impact)
+
+
+@app.command(
+    "import",
+    epilog="**Example**: `kling-ledger prices import rules.json --name evolink-2026-10-10`",
+)
+def import_(
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The provider's pricing rules (JSON).")
+    ],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="What the book is called from now on.")
+    ],
+    from_: Annotated[
+        str | None,
+        typer.Option("--source", metavar="TEXT", help="Where it was read.", show_default="FILE"),
+    ] = None,
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Keep the provider's pricing rules as a price book of their own.
+
+    It is priced with by `--price-book NAME`, in every command. The document is kept as it is, with
+    its digest and the day of its capture; a newer one is kept beside it under another name.
+    """
+    from ledger.cli.output import say
+    from ledger.evolink import Rules, keep
+    from ledger.evolink.kept import read_document
+    from ledger.pricebook.files import bundled_names
+
+    text = read_document(file)
+    kept, before = keep(
+        text, name, source=from_ or str(file), now=datetime.now(UTC), taken=bundled_names()
+    )
+    _print_books([kept], format_)
+    for warning in Rules.parse(text, subject=str(file)).warnings:
+        say(warning)
+    if before:
+        say(f"{name} was kept before, with the same content")
+
+
+@app.command()
+def books(format_: FormatOption = Format.TABLE) -> None:
+    """List the price books you have imported."""
+    from ledger.cli.output import say
+    from ledger.evolink import kept_books
+
+    found = kept_books()
+    _print_books(found, format_)
+    if not found and format_ is Format.TABLE:
+        say("no book was imported; the bundled ones are evolink, evolink-panel and evolink-rules")
+
+
+def _print_books(found: list[Kept], format_: Format) -> None:
+    from ledger.cli.output import emit_json, print_csv, print_table
+
+    documents = [item.document() for item in found]
+    if format_ is Format.JSON:
+        emit_json("price-books", {"books": documents})
+    elif format_ is Format.CSV:
+        print_csv(BOOKS_CSV, ([dict(item)[name] for name in BOOKS_CSV] for item in documents))
+    elif documents:
+        print_table(
+            ["book", "captured (UTC)", "source"],
+            [
+                [item["name"], item["captured_at"][:16].replace("T", " "), item["source"]]
+                for item in documents
+            ],
+            title="Imported price books",
+        )
+
+
+BOOKS_CSV = ("name", "captured_at", "kept_at", "source", "digest", "path")
 
 
 @app.command()
@@ -275,12 +357,6 @@ def _moment(on: str | None) -> datetime:
     from ledger.units import parse_moment
 
     return datetime.now(UTC) if on is None else parse_moment(on)
-
-
-def _book_or_file(name: str, group: str | None) -> PriceBook:
-    if name.endswith(".toml"):
-        return open_book("evolink", [Path(name)], group)
-    return open_book(name, None)
 
 
 def _current(source: PriceBook, model: str, moment: datetime) -> ModelDocument | None:

@@ -20,6 +20,7 @@ from ledger.cli.options import (
     GroupOption,
     PriceBookOption,
     PricesOption,
+    SetOption,
     complete_model,
     open_book,
 )
@@ -77,6 +78,7 @@ def quote(
             help="Measure a real clip, check it and quote it; may be repeated.",
         ),
     ] = None,
+    set_: SetOption = None,
     expected_seconds: ExpectedOption = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say how each figure comes about.")
@@ -92,6 +94,7 @@ def quote(
 
     Give a model and its options, or the request bodies you would send to the provider.
     """
+    from ledger.cli.books import labels_of
     from ledger.errors import LedgerError
     from ledger.units import parse_moment, parse_seconds
 
@@ -99,14 +102,17 @@ def quote(
     moment = None if at is None else parse_moment(at)
     guess = None if expected_seconds is None else parse_seconds(expected_seconds)
     options = {"quality": quality, "character_orientation": orientation, "sound": sound}
-    given = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if set_:
+        given["options"] = labels_of(set_, "--set")
     if seconds is not None and video:
         raise typer.BadParameter("give --seconds or --video, not both")
     if _is_model(target, source):
         jobs = _jobs(source, target, given, seconds, video)
     else:
         if given:
-            names = ", ".join("--" + name.removeprefix("character_") for name in given)
+            flags = {"character_orientation": "orientation", "options": "set"}
+            names = ", ".join(f"--{flags.get(name, name)}" for name in given)
             raise typer.BadParameter(f"{names}: the options of a request body stand in the body")
         jobs = requests_of(source, target, seconds, video)
     quotes: list[tuple[str, Quote]] = []
@@ -147,7 +153,7 @@ def _is_model(target: str, source: PriceBook) -> bool:
 def _jobs(
     source: PriceBook,
     model: str,
-    options: dict[str, str],
+    options: dict[str, Any],
     seconds: str | None,
     video: list[Path] | None,
 ) -> Iterator[tuple[str, Request | LedgerError]]:

@@ -11,17 +11,23 @@ __all__ = [
     "DearestDocument",
     "DifferenceDocument",
     "DifferencesDocument",
+    "EffectDocument",
+    "EffectsDocument",
     "EstimateDocument",
     "FaultDocument",
     "FindingDocument",
     "FindingsDocument",
     "GroupDocument",
+    "ImpactDocument",
+    "ImpactGroupDocument",
     "LineDocument",
     "ModelDocument",
     "ModelsDocument",
     "NamedQuoteDocument",
     "NotPricedDocument",
     "NotQuotedDocument",
+    "PriceBookDocument",
+    "PriceBooksDocument",
     "PriceDocument",
     "QuoteDocument",
     "QuotesDocument",
@@ -234,3 +240,65 @@ class DifferencesDocument(TypedDict):
     second: str
     at: str
     differences: list[DifferenceDocument]
+
+
+class PriceBookDocument(TypedDict):
+    """A price book that was imported."""
+
+    name: str
+    captured_at: str
+    kept_at: str
+    source: str
+    digest: str
+    path: str
+
+
+class PriceBooksDocument(TypedDict):
+    """Data of `kling-ledger/price-books/v1`."""
+
+    books: list[PriceBookDocument]
+
+
+class EffectDocument(TypedDict):
+    """One part of a difference between two price books."""
+
+    credits: str
+    what_differs: list[str]
+
+
+class EffectsDocument(TypedDict):
+    """The parts of a difference; they add up to it."""
+
+    rate: EffectDocument
+    multiplier: EffectDocument
+    rounding: EffectDocument
+    minimum: EffectDocument
+    other: EffectDocument
+
+
+class ImpactGroupDocument(TypedDict):
+    """Some jobs under two price books; the difference is second minus first."""
+
+    key: dict[str, str | None]
+    jobs: int
+    first_credits: str | None
+    second_credits: str | None
+    difference: str | None
+    change_percent: str | None
+    effects: EffectsDocument
+    not_priced_jobs: int
+
+
+class ImpactDocument(TypedDict):
+    """Data of `kling-ledger/price-impact/v1`."""
+
+    first: str
+    second: str
+    at: str | None
+    jobs_of: str
+    groups: list[ImpactGroupDocument]
+    total: ImpactGroupDocument
+    not_priced: dict[str, int]
+    not_comparable: dict[str, int]
+    not_comparable_jobs: int
+    unknown_length_jobs: int

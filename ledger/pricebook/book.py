@@ -14,8 +14,9 @@ from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from ledger.documents import ModelDocument
 from ledger.errors import (
     Fault,
     InvalidPriceFile,
@@ -36,7 +37,7 @@ from ledger.pricebook.schema import (
     Price,
 )
 from ledger.pricing import DEAREST, PREFERRED, Factor, PriceSource, PriceVersion, Terms, Unit
-from ledger.requests import BODIES, Limits, Request, build, read_body
+from ledger.requests import BODIES, CatalogueJob, Limits, Request, build, read_body
 from ledger.units import (
     EXACT,
     ExchangeRates,
@@ -48,7 +49,7 @@ from ledger.units import (
     plain,
 )
 
-__all__ = ["InForce", "PriceBook"]
+__all__ = ["Formula", "InForce", "PriceBook", "length_fields"]
 
 _Getter = Callable[[object], object]
 
@@ -65,6 +66,16 @@ class InForce:
     """The merged price."""
     version: PriceVersion
     """Its identity."""
+
+
+class Formula(Protocol):
+    """The price of a model that no price file can hold, as far as a book shows it."""
+
+    def document(self, rates: ExchangeRates, at: datetime) -> ModelDocument:
+        """What the model costs, as JSON."""
+
+    def figures(self, at: datetime) -> dict[str, str]:
+        """Everything that changes a charge, by name; nothing before it is in force."""
 
 
 class PriceBook(PriceSource):
@@ -98,6 +109,8 @@ class PriceBook(PriceSource):
         Raises:
             InvalidPriceFile: an overlay matches no model of the book.
         """
+        self.formulas: Mapping[str, Formula] = {}
+        """Prices of models that are no price file's."""
         self._origins = dict(origins or {})
         added = dict.fromkeys(self._origins.values())
         self.name = "+".join([name, *added, *(overlay.name for overlay in overlays)])
@@ -250,6 +263,7 @@ class PriceBook(PriceSource):
         character_orientation: str | None = None,
         sound: str | None = None,
         seconds: Length | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> Request:
         """A request from the few options a price depends on, as plans and the command line have.
 
@@ -259,6 +273,7 @@ class PriceBook(PriceSource):
             character_orientation: which input the character's orientation follows.
             sound: `on` or `off`.
             seconds: length of the reference clip, or the length asked for, as the model has it.
+            options: further parameters; only models without a request class take any.
 
         Raises:
             UnknownModel: with the nearest names.
@@ -271,16 +286,23 @@ class PriceBook(PriceSource):
         """
         model = self.model(model)
         kind = self.kind(model)
-        options = {
+        given = {
             "quality": quality,
             "character_orientation": character_orientation,
             "sound": sound,
         }
-        fields: dict[str, Any] = {name: value for name, value in options.items() if value}
+        fields: dict[str, Any] = {name: value for name, value in given.items() if value}
+        if options and kind is not CatalogueJob:
+            problem = "is not an option of this model"
+            faults = [Fault(name, problem) for name in options]
+            raise InvalidRequest(f"request for {model}", faults)
+        if kind is CatalogueJob:
+            fields = {"options": fields | dict(options or {})}
         if seconds is not None:
-            fields |= _length_fields(kind, seconds)
-        file = self._files[model]
-        return build(kind, {"model": model} | fields, file.limits, file.defaults.duration)
+            fields |= length_fields(kind, seconds)
+        file = self._files.get(model)
+        default_seconds = None if file is None else file.defaults.duration
+        return build(kind, {"model": model} | fields, self.limits(model), default_seconds)
 
     def timeline(self, model: str) -> Sequence[InForce]:
         """All prices of a model in order of time, with overlays applied.
@@ -478,10 +500,10 @@ class PriceBook(PriceSource):
         return replace(picked, dearest=dearest)
 
 
-def _length_fields(kind: type[Request], seconds: Length) -> dict[str, Any]:
+def length_fields(kind: type[Request], seconds: Length) -> dict[str, Any]:
     """The length under the name that the kind of request has for it."""
     if kind.length_field != "duration":
-        return {"reference_seconds": seconds}
+        return {kind.length_field or "reference_seconds": seconds}
     length = parse_seconds(seconds)
     return {"duration": int(length) if length == int(length) else length}
 

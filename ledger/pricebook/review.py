@@ -25,6 +25,9 @@ __all__ = ["all_terms", "describe", "differences", "findings"]
 
 Options = Mapping[str, str]
 
+OPTION_NAMES = ("quality", "sound", "character_orientation")
+"""Options in the order in which they are shown."""
+
 _ROUNDED = {"none": "not at all", "ceil": "up", "half_up": "to the nearest", "floor": "down"}
 
 
@@ -56,6 +59,8 @@ def describe(book: PriceBook, model: str, at: datetime) -> list[ModelDocument]:
         UnknownModel: with the nearest names.
     """
     model = book.model(model)
+    if (formula := book.formulas.get(model)) is not None:
+        return [formula.document(book.rates, at)]
     title = book.file(model).title or model
     return [_price_document(book, item, title, at) for item in book.timeline(model)]
 
@@ -107,7 +112,9 @@ def differences(first: PriceBook, second: PriceBook, at: datetime) -> list[Diffe
     found: list[DifferenceDocument] = []
     for model in sorted({*first.models, *second.models}):
         ours, theirs = _figures(first, model, at), _figures(second, model, at)
-        for what in dict.fromkeys([*ours, *theirs]):
+        # Of a model that only one of them prices, all figures would say the same.
+        both = ours and theirs
+        for what in dict.fromkeys([*ours, *theirs]) if both else ("priced",):
             one, other = ours.get(what), theirs.get(what)
             if one != other:
                 found.append(_difference(model, what, one, other))
@@ -135,6 +142,8 @@ def _figures(book: PriceBook, model: str, at: datetime) -> dict[str, str]:
     """Everything that changes a charge, by the name a person would give it."""
     if model not in book.models:
         return {}
+    if (formula := book.formulas.get(model)) is not None:
+        return formula.figures(at)
     try:
         item = book.in_force(model, at)
     except NoPriceInForce:
@@ -143,7 +152,8 @@ def _figures(book: PriceBook, model: str, at: datetime) -> dict[str, str]:
     figures = {"priced": "yes"}
     for options, terms in all_terms(book, item):
         channel = "" if terms.channel == PREFERRED else f", channel {terms.channel}"
-        named = ", ".join(options.values()) or "any options"
+        named = ", ".join(options[name] for name in OPTION_NAMES if name in options)
+        named = named or "any options"
         figures[f"credits per {terms.unit}: {named}{channel}"] = plain(terms.unit_price)
         if terms.longest_seconds is not None:
             figures[f"longest billed seconds: {named}"] = plain(terms.longest_seconds)
@@ -168,6 +178,12 @@ def findings(book: PriceBook, today: date, *, most_days: int) -> list[FindingDoc
     now = parse_moment(today)
     found: list[FindingDocument] = []
     for model in book.models:
+        if (formula := book.formulas.get(model)) is not None:
+            shown = formula.document(book.rates, now)
+            age = (today - date.fromisoformat(shown["checked"])).days
+            if age > most_days:
+                found.append(_finding("stale", shown["version"], f"last checked {age} days ago"))
+            continue
         timeline = book.timeline(model)
         current = [item for item in timeline if item.start <= now]
         if not current:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -47,8 +48,12 @@ class PriceSource(ABC):
         character_orientation: str | None = None,
         sound: str | None = None,
         seconds: Length | None = None,
+        options: Mapping[str, str] | None = None,
     ) -> Request:
-        """A request from the few options a price depends on, as plans have them."""
+        """A request from the few options a price depends on, as plans have them.
+
+        `options` are further parameters, for models that have no request class of their own.
+        """
 
     @abstractmethod
     def limits(self, model: str) -> Limits | None:

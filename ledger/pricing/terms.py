@@ -280,7 +280,8 @@ class Terms:
         return [price, self._length_rule()] if self.unit == "second" else [price]
 
     def _length_rule(self) -> str:
-        if self.settles_on == "requested":
+        bounds = (self.shortest_seconds, self.longest_seconds)
+        if self.settles_on == "requested" and self.step_seconds == 1 and bounds == (None, None):
             return "billed by the length asked for"
         how = {"ceil": "rounded up", "half_up": "rounded to the nearest", "floor": "rounded down"}
         step = "second" if self.step_seconds == 1 else f"{plain(self.step_seconds)} s"
@@ -295,7 +296,7 @@ class Terms:
             parts.append(f"at most {plain(self.longest_seconds)} s")
         basis = {
             "output": "the generated length",
-            "requested": "the length asked for",
+            "requested": "the length asked for or handed in",
             "input_and_output": "reference plus generated length",
         }
         return f"{', '.join(parts)}; settled on {basis[self.settles_on]}"

@@ -1,6 +1,7 @@
 """What can be bought from the provider, and what the provider takes."""
 
 from ledger.requests.bodies import (
+    CatalogueJob,
     CustomElement,
     ImageToVideo,
     MotionControl,
@@ -15,6 +16,7 @@ from ledger.requests.reading import BODIES, BodyKind, build, must, read_body
 __all__ = [
     "BODIES",
     "BodyKind",
+    "CatalogueJob",
     "ClipLimits",
     "CustomElement",
     "ImageToVideo",

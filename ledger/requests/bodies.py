@@ -30,6 +30,7 @@ from ledger.errors import InvalidSeconds
 from ledger.units import STRICT, Length, parse_seconds, plain
 
 __all__ = [
+    "CatalogueJob",
     "CustomElement",
     "ImageToVideo",
     "MotionControl",
@@ -335,3 +336,27 @@ class VideoEdit(Request):
     """Elements that appear; only such as were made from pictures."""
     watermark_info: Watermark | None = None
     """Watermark of the result."""
+
+
+class CatalogueJob(Request):
+    """A job of a model of the catalogue that has no class of its own: what its price depends on.
+
+    >>> CatalogueJob(model="krea-2-turbo", options={"quality": "2K"}).body()
+    {'model': 'krea-2-turbo', 'quality': '2K'}
+    """
+
+    length_field = "seconds"
+
+    options: dict[str, StrictBool | StrictInt | StrictStr] = Field(default_factory=dict)
+    """Parameters of its published rule, with measured usage such as tokens; decimals as texts."""
+    seconds: Seconds | None = None
+    """Length that is asked for or measured, where the price depends on one."""
+
+    def body(self) -> dict[str, Any]:
+        """The parameters; a complete body has more, which no price depends on."""
+        return {"model": self.model, **self.options}
+
+    def canonical(self) -> dict[str, Any]:
+        """Everything the price may depend on, in JSON types."""
+        length = {} if self.seconds is None else {"seconds": plain(self.seconds)}
+        return super().canonical() | length

@@ -1,0 +1,415 @@
+"""Rules that are not a rate times a length: terms that ask the published rule itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from decimal import Context, Decimal
+from typing import Any, Final
+
+from ledger.documents import ChannelDocument, ModelDocument
+from ledger.errors import (
+    InvalidSeconds,
+    NeedsLength,
+    NoPriceInForce,
+    UnknownChannel,
+    UnknownVersion,
+)
+from ledger.evolink.expressions import Apply, Constant, Expression, Lookup, Variable
+from ledger.evolink.parts import Given
+from ledger.evolink.rules import UC_E8, Bill, BillLine, Component, Parameter, Range, Rule
+from ledger.evolink.shapes import INPUT, LENGTHS, OUTPUT, REQUESTED
+from ledger.evolink.values import decimal_text, quotient
+from ledger.pricing import (
+    DEAREST,
+    PREFERRED,
+    Charge,
+    LineItem,
+    PriceVersion,
+    SettlesOn,
+    Terms,
+)
+from ledger.pricing.terms import in_credits
+from ledger.requests import CatalogueJob, Request
+from ledger.units import EXACT, ExchangeRate, ExchangeRates, e8_to_credits, iso, parse_moment, plain
+
+__all__ = [
+    "Inputs",
+    "RuleFormula",
+    "RuleTerms",
+    "inputs_of",
+    "is_measured",
+    "length_of",
+    "written",
+]
+
+_MEASURED: Final = re.compile(r"tokens$|(?:^|_)(?:seconds|search_count)$", re.ASCII)
+_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+    "duration_seconds": ("duration",),
+    "output_seconds": ("duration",),
+    "image_count": ("n", "count"),
+    "video_count": ("n", "count"),
+    "resolution": ("quality",),
+    "quality": ("resolution",),
+}
+"""Names in requests of the parameters of rules (the provider's client, read 2026-11-23)."""
+
+_SHOWN: Final = Context(prec=16)
+
+
+def is_measured(name: str) -> bool:
+    """Whether a variable is measured, so that its default says nothing about a job.
+
+    >>> is_measured("prompt_tokens"), is_measured("output_seconds"), is_measured("quality")
+    (True, True, False)
+    """
+    return name != REQUESTED and _MEASURED.search(name) is not None
+
+
+def length_of(rule: Rule) -> str | None:
+    """The variable that is the length of a job, or None where the price depends on none."""
+    for name in (REQUESTED, OUTPUT, INPUT):
+        if name in rule.variables:
+            return name
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a request says about the variables of a rule."""
+
+    values: Mapping[str, Given]
+    assumed: tuple[str, ...]
+    """Defaults of the provider that were taken, for people."""
+
+
+def inputs_of(rule: Rule, request: Request) -> Inputs:
+    """The variables that a request gives, and the provider's defaults of its options.
+
+    A measured variable has no default: that nobody knows it is not a price.
+    """
+    values: dict[str, Given] = {}
+    assumed: list[str] = []
+    for name, parameter in rule.parameters.items():
+        value = _asked(request, name, rule)
+        if value is None and name in rule.variables and not is_measured(name):
+            value = None if name == length_of(rule) else parameter.default
+            if value is not None:
+                shown = plain(value) if isinstance(value, Decimal) else str(value)
+                assumed.append(f"no {name} given: the provider takes {shown}")
+        if value is not None:
+            values[name] = value
+    for name in sorted(rule.undeclared):
+        if (value := _asked(request, name, rule)) is not None:
+            values[name] = value
+    if rule.undeclared:
+        listed = ", ".join(sorted(rule.undeclared))
+        assumed.append(f"the published rule is incomplete: it does not declare {listed}")
+    if INPUT in rule.variables and request.reference_seconds is not None:
+        values[INPUT] = request.reference_seconds
+    return Inputs(values, tuple(assumed))
+
+
+def _asked(request: Request, name: str, rule: Rule) -> Given | None:
+    given = request.options if isinstance(request, CatalogueJob) else request.__dict__
+    # What is declared under both names has two meanings.
+    aliases = [alias for alias in _ALIASES.get(name, ()) if alias not in rule.parameters]
+    for known in (name, *aliases):
+        value = given.get(known)
+        if isinstance(value, bool | int | str | Decimal):
+            return value
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class RuleTerms(Terms):
+    """The published rule of one model for one set of options."""
+
+    rule: Rule | None = None
+    inputs: Inputs = field(default_factory=lambda: Inputs({}, ()))
+    length: str | None = None
+    """The variable that takes the length."""
+
+    def __post_init__(self) -> None:
+        """Prepare what all terms have."""
+        Terms.__post_init__(self)
+
+    @property
+    def _rule(self) -> Rule:
+        assert self.rule is not None  # noqa: S101  only a default can follow defaults
+        return self.rule
+
+    def bill(self, measured_seconds: Decimal | None) -> Charge:
+        """The charge for a measured length, by the rule.
+
+        A length beyond what the rule declares is billed up to it.
+
+        Raises:
+            NeedsLength: the price depends on a length, and there is none.
+            InvalidSeconds: it is not more than zero.
+            NeedsInput: the rule reads a variable that has no value.
+            RuleFailed: the rule has no price for these values.
+            AmountTooLarge: the charge does not fit a ledger column.
+        """
+        bill, quantity = self._evaluated(measured_seconds)
+        total_e8 = bill.total_uc * UC_E8
+        measured = None if self.length is None else measured_seconds
+        return Charge(self, measured, quantity, total_e8, total_e8)
+
+    def between(self, low: Decimal, high: Decimal) -> tuple[Charge, Charge]:
+        """The smallest and the largest charge for any length between two.
+
+        The ends of the range, unless the rule can cost less or more in between.
+        """
+        if self.length is None:
+            only = self.bill(None)
+            return only, only
+        first, last = self.bill(low), self.bill(high)
+        ends = Range(self._bounded(low), self._bounded(high))
+        least_uc, most_uc = self._rule.span({**self.inputs.values, self.length: ends})
+        return _moved(first, least_uc * UC_E8), _moved(last, most_uc * UC_E8)
+
+    def lines(self, charge: Charge) -> tuple[LineItem, ...]:
+        """One line for each component that is charged."""
+        bill, _ = self._evaluated(charge.measured_seconds)
+        if bill.total_uc * UC_E8 != charge.credits_e8:
+            amount = e8_to_credits(charge.credits_e8)
+            bound = LineItem("bound of the range", Decimal(1), "job", amount, charge.credits_e8)
+            return (bound,)
+        return tuple(map(_line, bill.lines))
+
+    def formula(self, charge: Charge) -> str:
+        """The arithmetic of a charge in one line."""
+        parts = [
+            f"{plain(line.quantity)} {line.unit} × {plain(line.unit_price)}"
+            f" = {in_credits(line.credits_e8)}"
+            for line in self.lines(charge)
+        ]
+        return " + ".join(parts) or in_credits(charge.credits_e8)
+
+    def explained(self) -> list[str]:
+        """What the rule says of each component, for people."""
+        told = []
+        for part in self._rule.components:
+            rate = plain(_credits(part.rate_uc))
+            text = f"{part.id}: {written(part.quantity)}, at {rate} credits per {part.unit}"
+            if part.condition is not None:
+                text += f", if {written(part.condition)}"
+            told.append(text)
+        return told
+
+    def _evaluated(self, measured_seconds: Decimal | None) -> tuple[Bill, Decimal]:
+        if self.length is None:
+            return self._rule.price(self.inputs.values), Decimal(1)
+        if measured_seconds is None:
+            raise NeedsLength(self._rule.model, "is priced by length, and no length is known")
+        if measured_seconds <= 0:
+            raise InvalidSeconds("a length in seconds must be more than zero")
+        seconds = self._bounded(measured_seconds)
+        values: dict[str, Any] = {**self.inputs.values, self.length: seconds}
+        if self.length == OUTPUT and INPUT in self._rule.variables:
+            values.setdefault(INPUT, seconds)
+        bill = self._rule.price(values)
+        quantity = seconds
+        if len(bill.lines) == 1:
+            quantity = _shown(bill.lines[0].quantity)
+        return bill, quantity
+
+    def _bounded(self, seconds: Decimal) -> Decimal:
+        if self.longest_seconds is not None:
+            seconds = min(seconds, self.longest_seconds)
+        return max(seconds, self.shortest_seconds or seconds)
+
+
+def _moved(charge: Charge, amount_e8: int) -> Charge:
+    return charge._replace(rounded_e8=amount_e8, credits_e8=amount_e8)
+
+
+def _line(line: BillLine) -> LineItem:
+    unit = line.component.unit
+    label = line.component.id
+    if line.is_minimum:
+        label += ", raised to its smallest charge"
+    price = _credits(line.rate_uc)
+    return LineItem(label, _shown(line.quantity), unit, price, line.charge_uc * UC_E8)
+
+
+def _shown(quantity: tuple[int, int]) -> Decimal:
+    """A quantity for people: exact where it is a decimal, 16 digits of it where it has no end."""
+    text = decimal_text(quantity)
+    if text is not None:
+        return Decimal(text)
+    return _SHOWN.divide(Decimal(quantity[0]), Decimal(quantity[1]))
+
+
+@dataclass(frozen=True, slots=True)
+class RuleFormula:
+    """The published rule of a model as the price of a book."""
+
+    rule: Rule
+    version: PriceVersion
+
+    def check(self, *, at: datetime | date | str | None, version: str | None, channel: str) -> None:
+        """Refuse a version, a moment or a channel that this price is not for.
+
+        Raises:
+            UnknownVersion, NoPriceInForce, UnknownChannel.
+        """
+        model = self.rule.model
+        if version is not None and version != self.version.id:
+            raise UnknownVersion(model, version, known=[self.version.id])
+        if version is None:
+            moment = datetime.now(UTC) if at is None else parse_moment(at)
+            if moment < self.rule.effective_from:
+                raise NoPriceInForce(model, iso(moment), first=iso(self.rule.effective_from))
+        if channel not in {PREFERRED, DEAREST}:
+            raise UnknownChannel(model, channel, known=[PREFERRED, DEAREST])
+
+    def terms(self, request: Request, *, notes: Iterable[str] = ()) -> RuleTerms:
+        """The rule for what a request says."""
+        rule, inputs = self.rule, inputs_of(self.rule, request)
+        length = length_of(rule)
+        parameter = None if length is None else rule.parameters.get(length)
+        chosen = [
+            f"{name} {value}"
+            for name, value in inputs.values.items()
+            if name not in LENGTHS and name in rule.variables
+        ]
+        return RuleTerms(
+            version=self.version,
+            channel=PREFERRED,
+            options=", ".join(chosen) or ("one call" if length is None else "all options"),
+            unit="call" if length is None else "second",
+            settles_on=_settles_on(length),
+            rate=_credits(rule.components[0].rate_uc),
+            factors=(),
+            quantity_rounding=None,
+            step_seconds=Decimal(1),
+            shortest_seconds=None if parameter is None else parameter.minimum or None,
+            longest_seconds=None if parameter is None else parameter.maximum,
+            longest_input_seconds=None,
+            smallest_charge_e8=0,
+            quantum_e8=UC_E8,
+            charge_rounding="half_up",
+            default_seconds=_default_seconds(length, parameter),
+            assumed=(*inputs.assumed, *notes),
+            rule=rule,
+            inputs=inputs,
+            length=length,
+        )
+
+    def document(self, rates: ExchangeRates, at: datetime) -> ModelDocument:
+        """What each component costs a unit, and how much of it is billed."""
+        rule, version = self.rule, self.version
+        rate, first = rates.at(max(rule.effective_from, at)), rule.components[0]
+        quantities = [f"{part.id}: {written(part.quantity)}" for part in rule.components]
+        return {
+            "model": rule.model,
+            "title": rule.model,
+            "version": version.id,
+            "effective_from": iso(rule.effective_from),
+            "effective_until": None,
+            "in_force": rule.effective_from <= at,
+            "unit": first.unit,
+            "rate": plain(_credits(first.rate_uc)),
+            "settles_on": _settles_on(length_of(rule)),
+            "rounding": "by its formula",
+            "shortest_seconds": None,
+            "smallest_charge": plain(_credits(first.minimum_uc)),
+            "source": version.source,
+            "checked": version.checked.isoformat(),
+            "note": "; ".join(quantities),
+            "credits_per_usd": plain(rate.credits_per_unit),
+            "rate_effective_from": iso(rate.effective_from),
+            "prices": [_component_document(part, rate) for part in rule.components],
+        }
+
+    def figures(self, at: datetime) -> dict[str, str]:
+        """Everything that changes a charge, by name; nothing before it is in force."""
+        if at < self.rule.effective_from:
+            return {}
+        found: dict[str, str] = {"priced": "yes"}
+        for part in self.rule.components:
+            found[f"credits per {part.unit}: {part.id}"] = plain(_credits(part.rate_uc))
+            found[f"quantity: {part.id}"] = written(part.quantity)
+            found[f"smallest charge: {part.id}"] = plain(_credits(part.minimum_uc))
+            if part.condition is not None:
+                found[f"charged if: {part.id}"] = written(part.condition)
+            for place, tier in enumerate(part.tiers, start=1):
+                rate = f"{plain(_credits(tier.rate_uc))} credits if {written(tier.when)}"
+                found[f"tier {place}: {part.id}"] = rate
+        return found
+
+
+def _component_document(part: Component, rate: ExchangeRate) -> ChannelDocument:
+    price = _credits(part.rate_uc)
+    usd = EXACT.divide(price, rate.credits_per_unit)
+    return {
+        "channel": PREFERRED,
+        "options": part.id if part.condition is None else f"if {written(part.condition)}",
+        "unit": part.unit,
+        "unit_price": plain(price),
+        "usd": plain(usd.quantize(Decimal("1E-8"), rounding="ROUND_HALF_UP", context=EXACT)),
+        "longest_seconds": None,
+    }
+
+
+def _default_seconds(length: str | None, parameter: Parameter | None) -> Decimal | None:
+    """The length the provider takes; only one that is asked for has such a default."""
+    if length != REQUESTED or parameter is None or parameter.default is None:
+        return None
+    return Decimal(str(parameter.default))
+
+
+def _credits(amount_uc: Decimal) -> Decimal:
+    return amount_uc.scaleb(-4, EXACT)
+
+
+def _settles_on(length: str | None) -> SettlesOn:
+    """What is measured in the end: the generated clip, or what was asked for or handed in."""
+    return "output" if length in {None, OUTPUT} else "requested"
+
+
+_INFIX: Final = {
+    "add": "+",
+    "subtract": "-",
+    "multiply": "×",
+    "divide": "÷",
+    "eq": "=",
+    "neq": "≠",
+    "lt": "<",
+    "lte": "≤",
+    "gt": ">",
+    "gte": "≥",
+    "and": "and",
+    "or": "or",
+}
+
+
+def written(tree: Expression) -> str:
+    """An expression as people write it.
+
+    >>> seconds = Variable("input_seconds", "number")
+    >>> written(Apply("max", (Apply("ceil", (seconds,)), Constant((3, 1)))))
+    'max(ceil(input_seconds), 3)'
+    """
+    if isinstance(tree, Constant):
+        return quotient(tree.value) if isinstance(tree.value, tuple) else str(tree.value)
+    if isinstance(tree, Variable):
+        return tree.name
+    if isinstance(tree, Lookup):
+        table = ", ".join(f"{key} {quotient(value)}" for key, value in tree.values.items())
+        return f"{written(tree.key)} [{table}]"
+    parts = list(map(_part, tree.args)) if tree.op in _INFIX else list(map(written, tree.args))
+    if tree.op == "if":
+        return f"({parts[1]} if {parts[0]}, otherwise {parts[2]})"
+    if tree.op in _INFIX:
+        return f" {_INFIX[tree.op]} ".join(parts)
+    return f"{tree.op}({', '.join(parts)})"
+
+
+def _part(tree: Expression) -> str:
+    text = written(tree)
+    return f"({text})" if isinstance(tree, Apply) and tree.op in _INFIX else text

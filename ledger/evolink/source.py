@@ -1,0 +1,365 @@
+"""The provider's published rules as a price book: the whole catalogue, digit for digit."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date, datetime
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, Self
+
+from ledger.errors import Fault, InvalidPriceFile, RuleFailed, UnknownModel
+from ledger.evolink.formulas import RuleFormula, length_of
+from ledger.evolink.kept import Kept, find, kept_books, read_document
+from ledger.evolink.rules import Meta, Rule, Rules
+from ledger.evolink.shapes import BODY_OF, as_prices
+from ledger.pricebook import InForce, PriceBook
+from ledger.pricebook.files import bundled_names, read_bundled, read_user_file
+from ledger.pricebook.schema import ModelFile, OverlayFile
+from ledger.pricing import PREFERRED, PriceVersion, Terms
+from ledger.requests import BODIES, CatalogueJob, Limits, Request, build, read_body
+from ledger.units import (
+    EXACT,
+    ExchangeRate,
+    ExchangeRates,
+    iso,
+)
+
+__all__ = ["PublishedRules", "book_names", "open_prices"]
+
+_BASE = "evolink"
+_NO_PRICE = frozenset({"official_rate", "label_key"})
+
+
+class PublishedRules(PriceBook):
+    """Prices as the provider's own pricing document has them.
+
+    A rule that is a rate times a length is a price like any other, so it is listed, compared,
+    overlaid and computed by column as one. The others are formulas, and each is priced by
+    evaluating the rule. Bodies, limits and longest clips, of which the rules say nothing, are
+    those of the bundled book.
+    """
+
+    def __init__(
+        self,
+        text: bytes,
+        name: str,
+        *,
+        source: str,
+        overlays: Iterable[str | Path] = (),
+        user_group: str | None = None,
+    ) -> None:
+        """Read a pricing document; most callers want `read` or `kept`.
+
+        Raises:
+            InvalidPriceFile: the document or an overlay is not valid; has every fault.
+        """
+        rules = Rules.parse(text, subject=source)
+        self.rules, self.source = rules, source
+        self._checked = rules.meta.updated_at.date()
+        base, rates = read_bundled(_BASE)[1:]
+        formulas: dict[str, Rule] = {}
+        files: list[ModelFile] = []
+        for model, rule in rules.models.items():
+            file = as_prices(rule, base.get(model), source=source, checked=self._checked)
+            if file is None:
+                formulas[model] = rule
+            else:
+                files.append(file)
+        self._bases = {model: base[model] for model in formulas if model in base}
+        changes = [_overlay(Path(path), formulas) for path in overlays]
+        self._formulas: dict[str, RuleFormula] = {}
+        super().__init__(
+            name,
+            files,
+            _rates(rates, rules.meta, source),
+            overlays=changes,
+            user_group=user_group,
+            title=f"Published rules of {self._checked:%Y-%m-%d}",
+            description=f"The provider's pricing rules as captured {iso(rules.meta.updated_at)}.",
+        )
+        digests = _digests(text)
+        self._formulas = {
+            model: RuleFormula(rule, self._version_of_rule(rule, digests[model]))
+            for model, rule in formulas.items()
+        }
+        self.formulas = self._formulas
+
+    def _version_of_rule(self, rule: Rule, digest: str) -> PriceVersion:
+        start = rule.effective_from
+        return PriceVersion(
+            id=f"{self._base_name}/{rule.model}@{start:%Y-%m-%d}~{digest}",
+            book=self.name,
+            model=rule.model,
+            effective_from=start,
+            source=self.source,
+            checked=self._checked,
+        )
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        name: str | None = None,
+        overlays: Iterable[str | Path] = (),
+        user_group: str | None = None,
+    ) -> Self:
+        """The document in a file, under a name of its own: `rules-` and the day of its capture.
+
+        Raises:
+            InvalidPriceFile: the file cannot be read, or is not valid; has every fault.
+        """
+        text = read_document(Path(path))
+        if name is None:
+            captured = Rules.parse(text, subject=str(path)).meta.updated_at
+            name = f"rules-{captured:%Y-%m-%d}"
+        return cls(text, name, source=str(path), overlays=overlays, user_group=user_group)
+
+    @classmethod
+    def kept(
+        cls,
+        name: str,
+        *,
+        overlays: Iterable[str | Path] = (),
+        user_group: str | None = None,
+    ) -> Self | None:
+        """The document that was kept under a name, if there is one.
+
+        Raises:
+            InvalidPriceFile: it cannot be read any more, or an overlay is not valid.
+        """
+        found = find(name)
+        if found is None:
+            return None
+        text = read_document(found.path)
+        _check_untouched(found, text)
+        return cls(text, name, source=found.source, overlays=overlays, user_group=user_group)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Ids of all models, sorted."""
+        return tuple(sorted([*super().models, *self._formulas]))
+
+    def model(self, name: str) -> str:
+        """The id of a model, by id or short name.
+
+        Raises:
+            UnknownModel: with the nearest names.
+        """
+        if name in self._formulas:
+            return name
+        try:
+            return super().model(name)
+        except UnknownModel:
+            known = [*self.models, *self.aliases]
+            nearest = get_close_matches(name, known, n=3) or [
+                item for item in known if name in item
+            ]
+            raise UnknownModel(name, book=self.name, nearest=nearest[:3]) from None
+
+    def limits(self, model: str) -> Limits | None:
+        """The published limits of a model's requests, where anybody knows them."""
+        if model in self._formulas:
+            base = self._bases.get(model)
+            return None if base is None else base.limits
+        return super().limits(model)
+
+    def kind(self, model: str) -> type[Request]:
+        """The request class of a model."""
+        formula = self._formulas.get(model)
+        if formula is None:
+            return super().kind(model)
+        body = BODY_OF.get(formula.rule.operation)
+        return CatalogueJob if body is None else BODIES[body]
+
+    def timeline(self, model: str) -> Sequence[InForce]:
+        """All prices of a model in order of time; none of a formula, which is no price of a file.
+
+        Raises:
+            UnknownModel: with the nearest names.
+        """
+        return [] if self.model(model) in self._formulas else super().timeline(model)
+
+    def in_force(self, model: str, at: datetime | date | str | None = None) -> InForce:
+        """The price of a model at a moment (now, if None).
+
+        Raises:
+            UnknownModel: with the nearest names.
+            NoPriceInForce: the first price starts later.
+            RuleFailed: the model is priced by a formula, which is no one price.
+        """
+        formula = self._formulas.get(self.model(model))
+        if formula is None:
+            return super().in_force(model, at)
+        formula.check(at=at, version=None, channel=PREFERRED)
+        raise RuleFailed(model, None, "is priced by a formula; see its terms")
+
+    def parse(self, body: Mapping[str, Any]) -> Request:
+        """The request that a complete JSON body of the provider's means.
+
+        Of a model without a class of its own, only what its price depends on is read.
+
+        Raises:
+            UnknownModel: the body names a model the document does not have.
+            InvalidRequest: no model, or any fault of shape or limits; has all of them.
+        """
+        model = body.get("model") if isinstance(body, Mapping) else None
+        formula = self._formulas.get(model) if isinstance(model, str) else None
+        if formula is None:
+            return super().parse(body)
+        rule = formula.rule
+        kind = self.kind(rule.model)
+        if kind is not CatalogueJob:
+            return read_body(kind, body, self.limits(rule.model))
+        flat = {**body, **_mapping(body.get("model_params"))}
+        scalars = {
+            name: value for name, value in flat.items() if isinstance(value, bool | int | str)
+        }
+        options = {name: scalars[name] for name in scalars if name not in {"model", "callback_url"}}
+        fields: dict[str, Any] = {"model": rule.model, "options": options}
+        if "duration" in flat and length_of(rule) is not None:
+            fields["seconds"] = flat["duration"]
+        return build(kind, fields, None)
+
+    def terms(
+        self,
+        request: Request,
+        *,
+        at: datetime | date | str | None = None,
+        version: str | None = None,
+        channel: str = PREFERRED,
+    ) -> Terms:
+        """The terms of a request: at a moment (now, if None), or of one version of the price.
+
+        Raises:
+            UnknownModel: the document has no such model.
+            UnknownVersion: no price of the model has that version.
+            NoPriceInForce: the first price starts later than `at`.
+            UnknownChannel: the price has no such channel.
+            UnknownOption: the price does not cover an option's value.
+        """
+        formula = self._formulas.get(request.model)
+        if formula is None:
+            return super().terms(request, at=at, version=version, channel=channel)
+        formula.check(at=at, version=version, channel=channel)
+        return formula.terms(request, notes=self._not_overlaid(request.model))
+
+    def _not_overlaid(self, model: str) -> Iterator[str]:
+        """What an overlay's author should know of a price that it does not reach."""
+        for overlay in self.overlays:
+            if any(fnmatchcase(model, change.model) for change in overlay.overlay):
+                yield f"overlay {overlay.name} does not change this price: it is a formula"
+
+
+def book_names() -> tuple[str, ...]:
+    """Names of all price books: the bundled ones and those that were kept.
+
+    Raises:
+        InvalidPriceFile: a kept one cannot be read.
+    """
+    return (*bundled_names(), *(item.name for item in kept_books()))
+
+
+def open_prices(
+    name: str = _BASE,
+    files: Iterable[str | Path] = (),
+    *,
+    user_group: str | None = None,
+) -> PriceBook:
+    """A price book by its name, bundled or kept, or the pricing document among the files.
+
+    Args:
+        name: name of the book.
+        files: overlays and price files (TOML); a pricing document (JSON) is a book of its own.
+        user_group: user group of the account, for overlays that name one.
+
+    Raises:
+        InvalidPriceFile: there is no such book, two documents, or a file that is not valid.
+    """
+    paths = [Path(path) for path in files]
+    documents = [path for path in paths if path.suffix.lower() == ".json"]
+    overlays = [path for path in paths if path not in documents]
+    if len(documents) > 1:
+        problem = "is a second pricing document; a job is priced under one"
+        raise InvalidPriceFile(str(documents[1]), [Fault("", problem)])
+    if documents:
+        return PublishedRules.read(documents[0], overlays=overlays, user_group=user_group)
+    if name not in bundled_names():
+        kept = PublishedRules.kept(name, overlays=overlays, user_group=user_group)
+        if kept is not None:
+            return kept
+        known = book_names()
+        nearest = get_close_matches(name, known, n=1)
+        hint = f"; did you mean {nearest[0]}?" if nearest else ""
+        problem = f"known are {', '.join(known)}{hint}"
+        raise InvalidPriceFile(f"price book {name}", [Fault("", problem)])
+    return PriceBook.bundled(name, overlays=overlays, user_group=user_group)
+
+
+def _overlay(path: Path, formulas: Mapping[str, Rule]) -> OverlayFile:
+    """An overlay for rules: its changes reach what is a rate times a length."""
+    file = read_user_file(path)
+    if not isinstance(file, OverlayFile):
+        problem = "is a price file; published rules take overlays only"
+        raise InvalidPriceFile(str(path), [Fault("", problem)])
+    faults = [
+        Fault(f"overlay.{number}.model", f"{change.model} is a formula; it has no rate to change")
+        for number, change in enumerate(file.overlay)
+        if change.model in formulas
+    ]
+    if faults:
+        raise InvalidPriceFile(str(path), faults)
+    return file
+
+
+def _check_untouched(found: Kept, text: bytes) -> None:
+    if hashlib.sha256(text).hexdigest() != found.digest:
+        problem = f"was changed after it was kept; import it again ({found.path})"
+        raise InvalidPriceFile(f"price book {found.name}", [Fault("", problem)])
+
+
+def _rates(known: ExchangeRates, meta: Meta, source: str) -> ExchangeRates:
+    """The bundled exchange rates, and the document's own from its capture on if it differs."""
+    own = meta.uc_per_usd.scaleb(-4, EXACT)
+    current = known.find(meta.updated_at)
+    if current is not None and current.credits_per_unit == own:
+        return known
+    rate = ExchangeRate(
+        currency="USD",
+        credits_per_unit=own,
+        effective_from=meta.updated_at,
+        source=source,
+        checked=meta.updated_at.date(),
+    )
+    return ExchangeRates([*known.rates, rate])
+
+
+def _digests(text: bytes) -> dict[str, str]:
+    """Eight hex digits over what each model's charges depend on."""
+    document = json.loads(text)
+    models: Sequence[dict[str, Any]] = document.get("models") or [document["model"]]
+    return {model["model_id"]: _digest(model) for model in models}
+
+
+def _digest(model: Mapping[str, Any]) -> str:
+    content = {
+        "parameters": model.get("parameters"),
+        "components": [
+            {
+                name: value
+                for name, value in part.items()
+                if name not in {"official_rate", "label_key"}
+            }
+            for part in model["components"]
+        ],
+    }
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
