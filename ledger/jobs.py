@@ -95,9 +95,9 @@ class Ledger(Book):
         ).credits_e8
 
     def _prices_of(self, version: str) -> PriceSource:
-        """What a version is looked up in: the given prices, or the book that it names."""
+        """Where a version is looked up: the given prices if it is theirs, or the book it names."""
         book = version.partition("/")[0]
-        if self._prices is not None:
+        if self._prices is not None and self._prices.name.partition("+")[0] == book:
             return self._prices
         if book not in self._named:
             self._named[book] = open_prices(book) if book in book_names() else self.prices

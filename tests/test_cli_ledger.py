@@ -451,7 +451,7 @@ def test_an_option_before_its_command_is_told_where_it_goes(
 
 
 def test_an_option_that_no_command_of_a_group_has_is_none(typed: Typed) -> None:
-    assert "No such option: --db" in typed.line("prices --db credits.db list", status=2).said
+    assert "No such option: --channel" in typed.line("wallet --channel x list", status=2).said
 
 
 def test_by_happened_needs_a_moment_where_it_would_change_nothing(typed: Typed) -> None:

@@ -55,6 +55,7 @@ from ledger.pricebook.review import describe, differences
 from ledger.pricing import Terms
 from ledger.records import Entry
 from ledger.requests import CatalogueJob, Request
+from ledger.units import ExchangeRates
 
 AT = "2026-11-01"
 LAW = settings(max_examples=150, deadline=None)
@@ -362,6 +363,212 @@ def test_the_bundled_rules_are_those_of_the_sample(sample: PublishedRules) -> No
     }
 
 
+# --- What a price file or a request cannot say ---------------------------------------------------
+
+
+def is_formula(found: Json) -> bool:
+    return set(published(found).formulas) == {"clip"}
+
+
+def asked(type: str = "integer", **said: Any) -> Json:
+    return number_parameter("duration_seconds", type, **said)
+
+
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [
+        ({"parameters": [asked("decimal", default="5.5")]}, "nobody can ask for half a second"),
+        (
+            {"parameters": [asked(minimum="2.5", maximum="7.5", default="5")]},
+            "nor for half a bound",
+        ),
+        ({"parameters": [asked(default="5")], "operation": "motion_control"}, "it asks for none"),
+    ],
+)
+def test_what_a_request_cannot_ask_for_is_a_formula(said: dict[str, Any], why: str) -> None:
+    assert is_formula(model(component(ASKED), **said)), why
+
+
+def test_a_body_that_asks_for_a_length_carries_no_reference() -> None:
+    assert is_formula(edit(INPUT, operation="reference_to_video"))
+
+
+def test_a_smallest_charge_of_half_a_unit_is_left_to_the_rule() -> None:
+    part = component(ASKED, uc="100", minimum="1102.5")
+    found = model(part, parameters=[asked(default="5")])
+    assert is_formula(found)
+    with pytest.raises(RuleFailed, match="whole number of UC"):
+        published(found).quote(published(found).job("clip"), at=AT)
+
+
+def test_only_parameters_that_the_rule_reads_are_options() -> None:
+    table = lookup(variable("quality"), **{"720p": "1", "1080p": "2"})
+    parameters = [
+        asked(default="5"),
+        choice_parameter("quality", "720p", "1080p", default="720p"),
+        choice_parameter("resolution", "720p", "1080p", default="1080p"),
+    ]
+    book = published(model(component(apply("multiply", ASKED, table)), parameters=parameters))
+    assert book.quote(book.job("clip"), at=AT).maximum == Decimal("0.05")  # 5 x 100 UC at 720p
+
+
+def test_the_document_s_values_and_bounds_win_over_the_bundled_limits() -> None:
+    found = motion_control()
+    found["parameters"][2]["values"].append("4k")
+    factors = found["components"][0]["quantity_rule"]["args"][1]["values"]
+    factors["4k"] = "2.5"
+    book = published(found)
+    job = MotionControl(quality="4k", character_orientation="video", reference_seconds=10)
+    assert book.quote(job, at=AT).maximum == Decimal("204.12")  # 10 x 8.1648 x 2.5
+    with pytest.raises(InvalidRequest, match="must be 720p, 1080p or 4k, not '8k'"):
+        book.job("motion-control", quality="8k", character_orientation="video")
+
+
+def test_a_large_tree_of_many_options_is_not_worked_through() -> None:
+    values = {f"v{number}": "2" for number in range(60)}
+    quality = choice_parameter("quality", *values, default="v0")
+    sound = choice_parameter("sound", *values, default="v0")
+    tree = apply("multiply", ASKED, lookup(variable("quality"), **values),
+                 lookup(variable("sound"), **values))  # fmt: skip
+    found = model(component(tree), parameters=[asked(default="5"), quality, sound])
+    assert is_formula(found)
+    assert published(found).quote(published(found).job("clip"), at=AT).maximum == Decimal("0.2")
+
+
+TIERS = [tier(apply("gt", variable("duration_seconds"), constant("20")), "2", "200")]
+
+
+@pytest.mark.parametrize("tiers", [[], TIERS])
+@pytest.mark.parametrize("basis", ["request_then_actual", "actual_usage"])
+def test_a_price_and_a_formula_settle_on_the_same_length(tiers: list[Json], basis: str) -> None:
+    length = asked("decimal", minimum="3", maximum="30", default="5")
+    part = component(ASKED, tiers=tiers)
+    book = published(model(part, parameters=[length], settlement_basis=basis))
+    assert is_formula(model(part, parameters=[length])) == bool(tiers)
+    job = book.job("clip", seconds="5")
+    assert book.quote(job, at=AT).maximum == Decimal("0.05")
+    assert book.charge(job, seconds="7.3", at=AT).credits == Decimal("0.073")
+
+
+def test_whole_seconds_that_were_asked_for_are_billed_as_asked() -> None:
+    length = asked(minimum="3", maximum="15", default="5")
+    for tiers in ([], TIERS):
+        found = model(component(ASKED, tiers=tiers), parameters=[length],
+                      settlement_basis="request_then_actual")  # fmt: skip
+        book = published(found)
+        assert book.charge(book.job("clip"), seconds="7", at=AT).credits == Decimal("0.05")
+
+
+def test_what_was_made_does_not_count_where_only_the_request_does() -> None:
+    quantity = apply("if", apply("gt", OUTPUT, constant("0")), apply("ceil", OUTPUT),
+                     apply("multiply", constant("2"), INPUT))  # fmt: skip
+    book = published(edit(quantity, settlement_basis="request_only"))
+    job = VideoEdit(model="clip", reference_seconds=8)
+    assert book.quote(job, at=AT).maximum == Decimal("0.16")
+    assert book.charge(job, seconds=6, at=AT).credits == Decimal("0.16")
+
+
+def test_a_reference_that_matters_is_needed_and_one_that_does_not_is_not() -> None:
+    matters = apply("add", INPUT, apply("multiply", constant("2"), OUTPUT))
+    book = published(edit(matters, settlement_basis="request_then_actual"))
+    with pytest.raises(NeedsInput, match="input_seconds"):
+        book.charge(VideoEdit(model="clip"), seconds=5, at=AT)
+    rule_ = motion_control()
+    rule_["components"][0]["rounding"]["point"] = "per_tier"  # a formula that charges the same
+    book = published(rule_)
+    job = MotionControl(quality="720p", character_orientation="video")
+    assert book.charge(job, seconds=10, at=AT).credits == Decimal("81.648")
+
+
+def test_a_formula_of_a_known_model_keeps_its_short_name_and_its_longest_clip() -> None:
+    found = motion_control()
+    found["components"][0]["rounding"]["point"] = "per_tier"
+    book = published(found)
+    job = book.job("motion-control", character_orientation="image")
+    quote = book.quote(job, at=AT)
+    assert (quote.minimum, quote.maximum) == (Decimal("24.4944"), Decimal("81.648"))  # 3 to 10 s
+
+
+def test_a_range_whose_end_has_no_price_is_that_of_the_rest() -> None:
+    gone = tier(apply("gt", OUTPUT, constant("20")), "2", "200", pricing_status="unavailable")
+    length = number_parameter("output_seconds", minimum="2", maximum="30", default="5")
+    found = model(component(apply("ceil", OUTPUT), tiers=[gone]), parameters=[length],
+                  operation="video_edit", settlement_basis="request_then_actual")  # fmt: skip
+    quote = published(found).quote(VideoEdit(model="clip"), at=AT)
+    assert quote.minimum == Decimal("0.02")
+    assert quote.maximum >= Decimal("0.2")
+
+
+def test_numbers_of_a_model_that_settles_on_usage_have_no_default() -> None:
+    characters = number_parameter("input_characters", "integer", default="0")
+    found = model(component(variable("input_characters")), parameters=[characters],
+                  operation="speech", settlement_basis="actual_usage")  # fmt: skip
+    book = published(found)
+    with pytest.raises(NeedsInput, match="input_characters"):
+        book.quote(book.job("clip"), at=AT)
+
+
+def test_a_default_that_is_no_number_is_no_length() -> None:
+    length = choice_parameter("duration_seconds", "auto", "5", default="auto")
+    book = published(model(component(lookup(ASKED, auto="4", **{"5": "5"})), parameters=[length],
+                           operation="dubbing"))  # fmt: skip
+    with pytest.raises(LedgerError):
+        book.quote(book.job("clip"), at=AT)
+    assert book.quote(book.job("clip", seconds=5), at=AT).maximum == Decimal("0.05")
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds", "problem"),
+    [
+        ({"qualty": "2K"}, None, r"qualty: is nothing that .*; did you mean quality\?"),
+        ({"sound": "on"}, None, "sound: is nothing"),
+        ({}, "7", "seconds: is nothing"),
+    ],
+)  # fmt: skip
+def test_an_option_that_means_nothing_is_refused(
+    options: dict[str, str], seconds: str | None, problem: str
+) -> None:
+    quality = choice_parameter("quality", "1K", "2K", default="1K")
+    part = component(lookup(variable("quality"), **{"1K": "1", "2K": "4"}))
+    book = published(model(part, parameters=[quality], operation="image_generation"))
+    with pytest.raises(InvalidRequest, match=problem):
+        book.job("clip", options=options, seconds=seconds)
+
+
+@pytest.mark.parametrize("name", ["duration", "duration_seconds", "seconds"])
+def test_a_length_may_have_any_of_its_names(name: str) -> None:
+    found = model(component(ASKED), parameters=[asked(default="5")], operation="dubbing")
+    book = published(found)
+    assert book.quote(book.job("clip", options={name: "7"}), at=AT).maximum == Decimal("0.07")
+    assert book.quote(book.parse({"model": "clip", name: 7}), at=AT).maximum == Decimal("0.07")
+    with pytest.raises(InvalidRequest, match="say two lengths"):
+        book.job("clip", options={"duration": "7"}, seconds=8)
+
+
+def test_a_decimal_of_a_body_counts() -> None:
+    size = number_parameter("megapixels", default="1")
+    part = component(variable("megapixels"), uc="10000")
+    book = published(model(part, parameters=[size], operation="image_generation"))
+    body = {"model": "clip", "megapixels": 4.5, "prompt": "a cat"}
+    assert book.quote(book.parse(body), at=AT).maximum == Decimal("4.5")
+
+
+def test_a_rate_that_cannot_be_kept_is_refused() -> None:
+    with pytest.raises(InvalidPriceFile, match="exchange_rate_version"):
+        published(model(), exchange_rate_version="pricing-fx/v1:USD-CNY=6.80000000000000000001")
+
+
+def test_an_equation_says_only_what_is_equal(sample: PublishedRules) -> None:
+    told = dict.fromkeys(("cache_read_tokens", "cache_write_tokens", "output_tokens"), "0")
+    job = sample.job("gpt-5.6-luna", options={"prompt_tokens": "1", "input_tokens": "9000"} | told)
+    assert sample.quote(job, at=AT).expected_charge.formula() == (
+        "0 1k_tokens × 0.0013 → 0.01 credits, its smallest charge"
+        " + 0 1k_tokens × 0.0153 → 0.01 credits, its smallest charge"
+        " + 9 1k_tokens × 0.0123 = 0.1107 credits"
+        " + 0 1k_tokens × 0.0735 → 0.01 credits, its smallest charge"
+    )
+
+
 # --- Quotes --------------------------------------------------------------------------------------
 
 
@@ -529,6 +736,58 @@ def test_what_changes_a_formula_is_a_difference() -> None:
     ]
 
 
+OTHER: list[tuple[Json, str]] = [
+    ({"mode": "ceil"}, "rounded: output"),
+    ({"point": "per_quantity"}, "rounded: output"),
+    ({"minimum": "7"}, "smallest charge: output"),
+    ({"pricing_status": "unavailable"}, "available: output"),
+    ({"tiers": [tier(apply("gt", constant("1"), constant("2")), "2", "200")]}, "tier 1: output"),
+]
+
+
+@pytest.mark.parametrize(("change", "what"), OTHER, ids=[what for _, what in OTHER])
+def test_whatever_changes_a_formula_is_told(change: Json, what: str) -> None:
+    def book(**said: Any) -> PublishedRules:
+        part = component(constant("2"), **said)
+        return published(model(part, operation="image_generation",
+                               parameters=[asked(default="5")]))  # fmt: skip
+
+    found = differences(book(), book(**change), datetime(2026, 11, 1, tzinfo=UTC))
+    assert [item["what"] for item in found] == [what]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"minimum": "4"}, "duration that can be asked for"),
+        ({"maximum": "10"}, "duration that can be asked for"),
+        ({"default": "6"}, "default duration"),
+    ],
+)
+def test_what_can_be_asked_for_and_what_is_taken_are_figures_of_a_price(
+    change: dict[str, str], what: str
+) -> None:
+    def book(**said: str) -> PublishedRules:
+        length = asked(**{"minimum": "3", "maximum": "15", "default": "5"} | said)
+        return published(model(component(ASKED), parameters=[length]))
+
+    found = differences(book(), book(**change), datetime(2026, 11, 1, tzinfo=UTC))
+    assert [item["what"] for item in found] == [what]
+
+
+def test_dollars_and_the_rounding_of_charges_are_differences_too() -> None:
+    def book(mode: str) -> PublishedRules:
+        return published(model(component(ASKED, mode=mode), parameters=[asked(default="5")]))
+
+    found = differences(book("half_up"), book("ceil"), datetime(2026, 11, 1, tzinfo=UTC))
+    assert [(item["what"], item["first"], item["second"]) for item in found] == [
+        ("charges are rounded", "to the nearest", "up")
+    ]
+    early = datetime(2026, 1, 1, tzinfo=UTC)
+    own = PriceBook("own", [], ExchangeRates([]))
+    assert differences(PriceBook.bundled(), own, early)[-1]["what"] == "credits per USD"
+
+
 # --- Overlays ------------------------------------------------------------------------------------
 
 DISCOUNT = """
@@ -554,11 +813,12 @@ def test_an_overlay_reaches_every_rate_and_says_where_it_does_not(tmp_path: Path
     assert note == "overlay acme does not change this price: it is a formula"
 
 
-def test_an_overlay_for_a_formula_alone_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("pattern", ["clip", "cl*"])
+def test_an_overlay_for_a_formula_alone_is_refused(tmp_path: Path, pattern: str) -> None:
     overlay = tmp_path / "acme.toml"
-    overlay.write_text(DISCOUNT.format(model="clip"))
+    overlay.write_text(DISCOUNT.format(model=pattern))
     text = json.dumps(document(model(operation="image_generation"))).encode()
-    with pytest.raises(InvalidPriceFile, match=r"overlay\.0\.model: clip is a formula"):
+    with pytest.raises(InvalidPriceFile, match=r"overlay\.0\.model: cl\S+ is a formula"):
         PublishedRules(text, "rules", source="rules.json", overlays=[overlay])
 
 
@@ -618,9 +878,18 @@ def test_a_kept_document_that_was_changed_is_refused(folder: Path) -> None:
 
 
 def test_a_kept_book_that_cannot_be_read_says_what_to_do(folder: Path) -> None:
-    (folder / "mine").mkdir(parents=True)
+    keep(text_of(motion_control()), "sound", source="s", now=NOON)
+    (folder / "mine").mkdir()
+    assert [item.name for item in kept_books()] == ["sound"]  # what is no book is none of ours
+    (folder / "mine" / "about.json").write_text("{")
     with pytest.raises(InvalidPriceFile, match="import the document again"):
         kept_books()
+    with pytest.raises(InvalidPriceFile, match="import the document again"):
+        open_prices("mine")
+    assert open_prices("sound").models  # another one is not its business
+    (folder / "mine" / "about.json").write_bytes((folder / "sound" / "about.json").read_bytes())
+    with pytest.raises(InvalidPriceFile, match="import the document again"):
+        open_prices("mine")
 
 
 def test_a_folder_that_cannot_be_written_is_named(
@@ -662,6 +931,21 @@ def test_a_hold_is_charged_under_the_kept_book_it_was_quoted_with(folder: Path) 
         charged = ledger.charge("job-1", seconds="5.5")
         assert isinstance(charged, Entry)
         assert charged.posted_e8 == -653_511 * 10_000  # 6 s x 81,648 x 1.334 = 653,510.592 UC
+
+
+def test_a_hold_finds_its_book_whatever_prices_the_ledger_was_given(folder: Path) -> None:
+    keep(text_of(motion_control()), "old", source="s", now=NOON)
+    newer = text_of(motion_control(), updated_at="2026-11-10T00:00:00Z")
+    keep(newer, "new", source="s", now=NOON)
+    job = MotionControl(character_orientation="video")
+    with Ledger("sqlite://", prices=open_prices("new")) as ledger:
+        ledger.top_up("studio", 1_000, key="invoice-1")
+        for number, name in enumerate(("old", "new", "evolink")):
+            quote = open_prices(name).quote(job, at=AT)
+            ledger.reserve("studio", quote, key=f"job-{number}")
+            charged = ledger.charge(f"job-{number}", seconds=10)
+            assert isinstance(charged, Entry)
+            assert charged.amount == Decimal("81.648")
 
 
 def test_options_of_a_catalogue_job_are_kept_with_its_hold(folder: Path) -> None:

@@ -207,6 +207,6 @@ def open_book(name: str, prices: list[Path] | None, group: str | None = None) ->
 
 def open_book_or_file(name: str, group: str | None) -> PriceBook:
     """The price book of a name, or that of a file: an overlay, or the provider's pricing rules."""
-    if name.endswith((".toml", ".json")):
+    if name.lower().endswith((".toml", ".json")):
         return open_book("evolink", [Path(name)], group)
     return open_book(name, None)

@@ -23,6 +23,8 @@ from ledger.cli.options import (
 from ledger.cli.parsing import Group
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ledger.documents import ChannelDocument, ModelDocument
     from ledger.evolink import Kept
     from ledger.pricebook import PriceBook
@@ -78,8 +80,12 @@ def list_(
         )
         return
     header = ["model", "unit", "credits", "USD", "since", "checked"]
+    shown = _dollars([row for item in current for row in item["prices"]])
     rows = [
-        [item["model"], item["unit"], *_span(item), item["effective_from"][:10], item["checked"]]
+        [
+            *(item["model"], item["unit"], *_span(item, shown)),
+            *(item["effective_from"][:10], item["checked"]),
+        ]
         for item in current
     ]
     title = f"{source.title} ({source.name}), USD at {_rate(source, moment)}"
@@ -255,16 +261,16 @@ def import_(
     its digest and the day of its capture; a newer one is kept beside it under another name.
     """
     from ledger.cli.output import say
-    from ledger.evolink import Rules, keep
+    from ledger.evolink import PublishedRules, keep
     from ledger.evolink.kept import read_document
     from ledger.pricebook.files import bundled_names
 
-    text = read_document(file)
-    kept, before = keep(
-        text, name, source=from_ or str(file), now=datetime.now(UTC), taken=bundled_names()
-    )
+    text, source = read_document(file), from_ or str(file)
+    # What cannot be priced with is not kept.
+    book = PublishedRules(text, name, source=str(file))
+    kept, before = keep(text, name, source=source, now=datetime.now(UTC), taken=bundled_names())
     _print_books([kept], format_)
-    for warning in Rules.parse(text, subject=str(file)).warnings:
+    for warning in book.rules.warnings:
         say(warning)
     if before:
         say(f"{name} was kept before, with the same content")
@@ -388,22 +394,33 @@ def _extremes(item: ModelDocument) -> tuple[ChannelDocument, ChannelDocument]:
     return ordered[0], ordered[-1]
 
 
-def _span(item: ModelDocument) -> tuple[str, str]:
-    """The lowest and the highest unit price, in credits and in dollars."""
+def _dollars(rows: list[ChannelDocument]) -> Callable[[str], str]:
+    """How dollars are shown in one column: all to eight decimals where one of them needs it.
+
+    Figures of two precisions would be filled up with zeros that nobody worked out.
+    """
+    from decimal import Decimal
+
     from ledger.cli.output import money
 
+    return str if any(Decimal(row["usd"]) < Decimal("0.001") for row in rows) else money
+
+
+def _span(item: ModelDocument, shown: Callable[[str], str]) -> tuple[str, str]:
+    """The lowest and the highest unit price, in credits and in dollars."""
     low, high = _extremes(item)
     if low["unit_price"] == high["unit_price"]:
-        return low["unit_price"], money(low["usd"])
+        return low["unit_price"], shown(low["usd"])
     return (
         f"{low['unit_price']} – {high['unit_price']}",
-        f"{money(low['usd'])} – {money(high['usd'])}",
+        f"{shown(low['usd'])} – {shown(high['usd'])}",
     )
 
 
 def _show_one(item: ModelDocument) -> None:
-    from ledger.cli.output import money, print_table, print_text
+    from ledger.cli.output import print_table, print_text
 
+    shown = _dollars(item["prices"])
     until = item["effective_until"]
     now = ", in force" if item["in_force"] else ""
     print_table(
@@ -414,7 +431,7 @@ def _show_one(item: ModelDocument) -> None:
                 row["channel"],
                 row["unit"],
                 row["unit_price"],
-                money(row["usd"]),
+                shown(row["usd"]),
                 row["longest_seconds"] and f"{row['longest_seconds']} s",
             ]
             for row in item["prices"]

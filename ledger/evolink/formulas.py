@@ -7,21 +7,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
+from difflib import get_close_matches
 from typing import Any, Final
 
 from ledger.documents import ChannelDocument, ModelDocument
 from ledger.errors import (
+    Fault,
+    InvalidRequest,
     InvalidSeconds,
+    NeedsInput,
     NeedsLength,
     NoPriceInForce,
+    RuleFailed,
     UnknownChannel,
     UnknownVersion,
 )
 from ledger.evolink.expressions import Apply, Constant, Expression, Lookup, Variable
 from ledger.evolink.parts import Given
-from ledger.evolink.rules import UC_E8, Bill, BillLine, Component, Parameter, Range, Rule
-from ledger.evolink.shapes import INPUT, LENGTHS, OUTPUT, REQUESTED
-from ledger.evolink.values import decimal_text, quotient
+from ledger.evolink.rules import UC_E8, Bill, BillLine, Component, Parameter, Range, Rule, Tier
+from ledger.evolink.shapes import (
+    INPUT,
+    LENGTHS,
+    OUTPUT,
+    REQUESTED,
+    ignores_output,
+    is_measured_later,
+)
+from ledger.evolink.values import decimal_text, looks_numeric, quotient
+from ledger.pricebook.schema import ByOption, ModelFile
 from ledger.pricing import (
     DEAREST,
     PREFERRED,
@@ -36,9 +49,11 @@ from ledger.requests import CatalogueJob, Request
 from ledger.units import EXACT, ExchangeRate, ExchangeRates, e8_to_credits, iso, parse_moment, plain
 
 __all__ = [
+    "ALIASES",
     "Inputs",
     "RuleFormula",
     "RuleTerms",
+    "catalogue_fields",
     "inputs_of",
     "is_measured",
     "length_of",
@@ -46,7 +61,7 @@ __all__ = [
 ]
 
 _MEASURED: Final = re.compile(r"tokens$|(?:^|_)(?:seconds|search_count)$", re.ASCII)
-_ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
+ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "duration_seconds": ("duration",),
     "output_seconds": ("duration",),
     "image_count": ("n", "count"),
@@ -56,22 +71,59 @@ _ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Names in requests of the parameters of rules (the provider's client, read 2026-11-23)."""
 
+_RAISED: Final = ", raised to its smallest charge"
+_LONG_PRODUCT: Final = Context(prec=200)
 _SHOWN: Final = Context(prec=16)
+_LONG: Final = Decimal(1_000_000)
+"""A reference longer than any; 11 days."""
 
 
-def is_measured(name: str) -> bool:
+def is_measured(name: str, rule: Rule) -> bool:
     """Whether a variable is measured, so that its default says nothing about a job.
 
-    >>> is_measured("prompt_tokens"), is_measured("output_seconds"), is_measured("quality")
-    (True, True, False)
+    Tokens, lengths of clips and searches are; of a model that settles on its actual usage, every
+    number is.
     """
-    return name != REQUESTED and _MEASURED.search(name) is not None
+    if name == REQUESTED:
+        return False
+    parameter = rule.parameters.get(name)
+    is_number = parameter is None or parameter.type in {"integer", "decimal"}
+    actual = rule.settlement_basis == "actual_usage" and is_number
+    return actual or _MEASURED.search(name) is not None
+
+
+def catalogue_fields(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a job and its length, from what was given under the names of the rule.
+
+    Raises:
+        InvalidRequest: a name that the rule does not know, with the nearest; two lengths; a length
+            where the price depends on none; has every fault.
+    """
+    length = length_of(rule)
+    lengths = () if length is None else ("seconds", length, *ALIASES.get(length, ()))
+    known = {*rule.parameters, *rule.undeclared} - set(lengths)
+    known |= {alias for name in known for alias in ALIASES.get(name, ())}
+    found, seconds = [], {name: given[name] for name in lengths if name in given}
+    if len(set(map(str, seconds.values()))) > 1:
+        found.append(Fault(", ".join(seconds), "say two lengths"))
+    for name in given:
+        if name not in known and name not in seconds:
+            near = get_close_matches(name, sorted(known), n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            found.append(Fault(name, f"is nothing that the price of this model depends on{hint}"))
+    if found:
+        raise InvalidRequest(f"request for {rule.model}", found)
+    fields: dict[str, Any] = {
+        "options": {name: value for name, value in given.items() if name not in seconds}
+    }
+    return fields | ({"seconds": next(iter(seconds.values()))} if seconds else {})
 
 
 def length_of(rule: Rule) -> str | None:
     """The variable that is the length of a job, or None where the price depends on none."""
     for name in (REQUESTED, OUTPUT, INPUT):
-        if name in rule.variables:
+        # What was made is not known where only the request counts.
+        if name in rule.variables and not (name == OUTPUT and ignores_output(rule)):
             return name
     return None
 
@@ -94,7 +146,7 @@ def inputs_of(rule: Rule, request: Request) -> Inputs:
     assumed: list[str] = []
     for name, parameter in rule.parameters.items():
         value = _asked(request, name, rule)
-        if value is None and name in rule.variables and not is_measured(name):
+        if value is None and name in rule.variables and not is_measured(name, rule):
             value = None if name == length_of(rule) else parameter.default
             if value is not None:
                 shown = plain(value) if isinstance(value, Decimal) else str(value)
@@ -109,13 +161,15 @@ def inputs_of(rule: Rule, request: Request) -> Inputs:
         assumed.append(f"the published rule is incomplete: it does not declare {listed}")
     if INPUT in rule.variables and request.reference_seconds is not None:
         values[INPUT] = request.reference_seconds
+    if ignores_output(rule):
+        values[OUTPUT] = 0
     return Inputs(values, tuple(assumed))
 
 
 def _asked(request: Request, name: str, rule: Rule) -> Given | None:
     given = request.options if isinstance(request, CatalogueJob) else request.__dict__
     # What is declared under both names has two meanings.
-    aliases = [alias for alias in _ALIASES.get(name, ()) if alias not in rule.parameters]
+    aliases = [alias for alias in ALIASES.get(name, ()) if alias not in rule.parameters]
     for known in (name, *aliases):
         value = given.get(known)
         if isinstance(value, bool | int | str | Decimal):
@@ -166,15 +220,20 @@ class RuleTerms(Terms):
         if self.length is None:
             only = self.bill(None)
             return only, only
-        first, last = self.bill(low), self.bill(high)
         ends = Range(self._bounded(low), self._bounded(high))
-        least_uc, most_uc = self._rule.span({**self.inputs.values, self.length: ends})
-        return _moved(first, least_uc * UC_E8), _moved(last, most_uc * UC_E8)
+        values = self._complete({**self.inputs.values, self.length: ends})
+        least_uc, most_uc = self._rule.span(values)
+        # An end itself need not have a price, such as one in a tier that is not available.
+        first = Charge(self, low, ends.low, least_uc * UC_E8, least_uc * UC_E8)
+        return first, Charge(self, high, ends.high, most_uc * UC_E8, most_uc * UC_E8)
 
     def lines(self, charge: Charge) -> tuple[LineItem, ...]:
         """One line for each component that is charged."""
-        bill, _ = self._evaluated(charge.measured_seconds)
-        if bill.total_uc * UC_E8 != charge.credits_e8:
+        try:
+            bill, _ = self._evaluated(charge.measured_seconds)
+        except RuleFailed:
+            bill = None
+        if bill is None or bill.total_uc * UC_E8 != charge.credits_e8:
             amount = e8_to_credits(charge.credits_e8)
             bound = LineItem("bound of the range", Decimal(1), "job", amount, charge.credits_e8)
             return (bound,)
@@ -182,11 +241,7 @@ class RuleTerms(Terms):
 
     def formula(self, charge: Charge) -> str:
         """The arithmetic of a charge in one line."""
-        parts = [
-            f"{plain(line.quantity)} {line.unit} × {plain(line.unit_price)}"
-            f" = {in_credits(line.credits_e8)}"
-            for line in self.lines(charge)
-        ]
+        parts = list(map(_arithmetic, self.lines(charge)))
         return " + ".join(parts) or in_credits(charge.credits_e8)
 
     def explained(self) -> list[str]:
@@ -208,30 +263,53 @@ class RuleTerms(Terms):
         if measured_seconds <= 0:
             raise InvalidSeconds("a length in seconds must be more than zero")
         seconds = self._bounded(measured_seconds)
-        values: dict[str, Any] = {**self.inputs.values, self.length: seconds}
-        if self.length == OUTPUT and INPUT in self._rule.variables:
-            values.setdefault(INPUT, seconds)
+        values = self._complete({**self.inputs.values, self.length: seconds})
         bill = self._rule.price(values)
         quantity = seconds
         if len(bill.lines) == 1:
             quantity = _shown(bill.lines[0].quantity)
         return bill, quantity
 
+    def _complete(self, values: dict[str, Any]) -> dict[str, Any]:
+        """The values with a reference of any length, where none is known and it does not matter.
+
+        Raises:
+            NeedsInput: it does matter.
+        """
+        if INPUT not in self._rule.variables or INPUT in values:
+            return values
+        parameter = self._rule.parameters.get(INPUT)
+        low = Decimal(0) if parameter is None or parameter.minimum is None else parameter.minimum
+        high = _LONG if parameter is None or parameter.maximum is None else parameter.maximum
+        one = {**values, INPUT: low}
+        spans = {self._rule.span({**one, INPUT: Range(low, high)}), self._rule.span(one)}
+        if len(spans) > 1:
+            raise NeedsInput(self._rule.model, [INPUT])
+        return one
+
     def _bounded(self, seconds: Decimal) -> Decimal:
+        """A measured length within what the rule declares; one asked for must keep to it."""
+        if self.settles_on == "requested":
+            return seconds
         if self.longest_seconds is not None:
             seconds = min(seconds, self.longest_seconds)
         return max(seconds, self.shortest_seconds or seconds)
 
 
-def _moved(charge: Charge, amount_e8: int) -> Charge:
-    return charge._replace(rounded_e8=amount_e8, credits_e8=amount_e8)
+def _arithmetic(line: LineItem) -> str:
+    """A line as an equation; where it is rounded or raised, the figure is what comes of it."""
+    product = _LONG_PRODUCT.multiply(line.quantity, line.unit_price)
+    equals = "=" if product == line.credits else "→"
+    raised = ", its smallest charge" if _RAISED in line.label else ""
+    figures = f"{plain(line.quantity)} {line.unit} × {plain(line.unit_price)}"
+    return f"{figures} {equals} {in_credits(line.credits_e8)}{raised}"
 
 
 def _line(line: BillLine) -> LineItem:
     unit = line.component.unit
     label = line.component.id
     if line.is_minimum:
-        label += ", raised to its smallest charge"
+        label += _RAISED
     price = _credits(line.rate_uc)
     return LineItem(label, _shown(line.quantity), unit, price, line.charge_uc * UC_E8)
 
@@ -250,6 +328,8 @@ class RuleFormula:
 
     rule: Rule
     version: PriceVersion
+    base: ModelFile | None = None
+    """What the bundled book knows of the model."""
 
     def check(self, *, at: datetime | date | str | None, version: str | None, channel: str) -> None:
         """Refuse a version, a moment or a channel that this price is not for.
@@ -282,13 +362,13 @@ class RuleFormula:
             channel=PREFERRED,
             options=", ".join(chosen) or ("one call" if length is None else "all options"),
             unit="call" if length is None else "second",
-            settles_on=_settles_on(length),
+            settles_on=_settles_on(rule, length),
             rate=_credits(rule.components[0].rate_uc),
             factors=(),
             quantity_rounding=None,
             step_seconds=Decimal(1),
             shortest_seconds=None if parameter is None else parameter.minimum or None,
-            longest_seconds=None if parameter is None else parameter.maximum,
+            longest_seconds=_longest(parameter, self.base, request),
             longest_input_seconds=None,
             smallest_charge_e8=0,
             quantum_e8=UC_E8,
@@ -314,7 +394,7 @@ class RuleFormula:
             "in_force": rule.effective_from <= at,
             "unit": first.unit,
             "rate": plain(_credits(first.rate_uc)),
-            "settles_on": _settles_on(length_of(rule)),
+            "settles_on": _settles_on(rule, length_of(rule)),
             "rounding": "by its formula",
             "shortest_seconds": None,
             "smallest_charge": plain(_credits(first.minimum_uc)),
@@ -330,17 +410,44 @@ class RuleFormula:
         """Everything that changes a charge, by name; nothing before it is in force."""
         if at < self.rule.effective_from:
             return {}
-        found: dict[str, str] = {"priced": "yes"}
-        for part in self.rule.components:
+        rule = self.rule
+        found = {"priced": "yes" if rule.status == "available" else "unavailable"}
+        for part in rule.components:
             found[f"credits per {part.unit}: {part.id}"] = plain(_credits(part.rate_uc))
             found[f"quantity: {part.id}"] = written(part.quantity)
             found[f"smallest charge: {part.id}"] = plain(_credits(part.minimum_uc))
+            rounding = f"{part.rounding_mode}, {part.rounding_point}".replace("_", " ")
+            found[f"rounded: {part.id}"] = rounding
+            if not part.is_available:
+                found[f"available: {part.id}"] = "no"
             if part.condition is not None:
                 found[f"charged if: {part.id}"] = written(part.condition)
             for place, tier in enumerate(part.tiers, start=1):
-                rate = f"{plain(_credits(tier.rate_uc))} credits if {written(tier.when)}"
-                found[f"tier {place}: {part.id}"] = rate
+                found[f"tier {place}: {part.id}"] = _tier_text(tier)
+        for name, parameter in rule.parameters.items():
+            if (said := _parameter_text(parameter)) and name in rule.variables:
+                found[f"parameter {name}"] = said
+        found["settles on"] = rule.settlement_basis.replace("_", " ")
         return found
+
+
+def _tier_text(tier: Tier) -> str:
+    rate, least = plain(_credits(tier.rate_uc)), plain(_credits(tier.minimum_uc))
+    told = f"{rate} credits, at least {least}, if {written(tier.when)}"
+    return told if tier.is_available else f"{told}; unavailable"
+
+
+def _parameter_text(parameter: Parameter) -> str:
+    """What can be given for a parameter, and what the provider takes where nothing is."""
+    told = [] if parameter.values is None else [", ".join(parameter.values)]
+    edges = (parameter.minimum, parameter.maximum)
+    if any(edge is not None for edge in edges):
+        told.append(" to ".join("" if edge is None else plain(edge) for edge in edges).strip())
+    default = parameter.default
+    if default is not None:
+        shown = plain(default) if isinstance(default, Decimal) else str(default)
+        told.append(f"{shown} if not given")
+    return "; ".join(told)
 
 
 def _component_document(part: Component, rate: ExchangeRate) -> ChannelDocument:
@@ -358,18 +465,32 @@ def _component_document(part: Component, rate: ExchangeRate) -> ChannelDocument:
 
 def _default_seconds(length: str | None, parameter: Parameter | None) -> Decimal | None:
     """The length the provider takes; only one that is asked for has such a default."""
-    if length != REQUESTED or parameter is None or parameter.default is None:
+    if length != REQUESTED or parameter is None:
         return None
-    return Decimal(str(parameter.default))
+    text = str(parameter.default)
+    return Decimal(text) if looks_numeric(text) and not text.startswith("-") else None
+
+
+def _longest(
+    parameter: Parameter | None, base: ModelFile | None, request: Request
+) -> Decimal | None:
+    """The longest clip there can be: as the rule declares it, or else as the product page does."""
+    if parameter is not None and parameter.maximum is not None:
+        return parameter.maximum
+    longest = None if parameter is None or base is None else base.price[-1].longest_seconds
+    if isinstance(longest, ByOption):
+        return longest.values.get(str(getattr(request, longest.option, None)))
+    return longest
 
 
 def _credits(amount_uc: Decimal) -> Decimal:
     return amount_uc.scaleb(-4, EXACT)
 
 
-def _settles_on(length: str | None) -> SettlesOn:
+def _settles_on(rule: Rule, length: str | None) -> SettlesOn:
     """What is measured in the end: the generated clip, or what was asked for or handed in."""
-    return "output" if length in {None, OUTPUT} else "requested"
+    measured = length == OUTPUT or (length == REQUESTED and is_measured_later(rule))
+    return "output" if measured else "requested"
 
 
 _INFIX: Final = {

@@ -25,7 +25,7 @@ from ledger.errors import Fault, InvalidPriceFile
 from ledger.evolink.rules import Rules
 from ledger.units import iso, parse_moment
 
-__all__ = ["FOLDER", "Kept", "find", "keep", "kept_books", "read_document"]
+__all__ = ["FOLDER", "Kept", "find", "keep", "kept_books", "kept_names", "read_document"]
 
 FOLDER = "KLING_LEDGER_PRICE_DIR"
 """Environment variable: where kept books stand; a folder of the user's data, if not set."""
@@ -80,6 +80,9 @@ def keep(
     if not _NAME.fullmatch(name):
         problem = "must have letters, digits, dots, dashes and underscores only, 64 at most"
         raise InvalidPriceFile(f"price book {name[:80]!r}", [Fault("name", problem)])
+    if name.lower().endswith((".json", ".toml")):
+        problem = "would be taken for a file; leave the ending out"
+        raise InvalidPriceFile(f"price book {name}", [Fault("name", problem)])
     if name in taken:
         problem = "is the name of a bundled book; choose another one"
         raise InvalidPriceFile(f"price book {name}", [Fault("name", problem)])
@@ -119,10 +122,8 @@ def find(name: str) -> Kept | None:
     Raises:
         InvalidPriceFile: it is there and cannot be read.
     """
-    if not _NAME.fullmatch(name):
-        return None
     path = _folder() / name
-    return _read(path) if path.is_dir() else None
+    return _read(path) if _NAME.fullmatch(name) and (path / _ABOUT).is_file() else None
 
 
 def kept_books() -> list[Kept]:
@@ -131,11 +132,16 @@ def kept_books() -> list[Kept]:
     Raises:
         InvalidPriceFile: one cannot be read.
     """
+    return [_read(_folder() / name) for name in kept_names()]
+
+
+def kept_names() -> list[str]:
+    """Names of the kept books, sorted; what else stands in their folder is none of them."""
     folder = _folder()
     if not folder.is_dir():
         return []
-    names = sorted(item.name for item in folder.iterdir() if item.is_dir())
-    return [_read(folder / name) for name in names if _NAME.fullmatch(name)]
+    names = (item.name for item in folder.iterdir() if (item / _ABOUT).is_file())
+    return sorted(name for name in names if _NAME.fullmatch(name))
 
 
 def read_document(path: Path) -> bytes:
@@ -164,13 +170,15 @@ def _folder() -> Path:
 def _read(folder: Path) -> Kept:
     try:
         about = json.loads((folder / _ABOUT).read_text(encoding="utf-8"))
+        if about["name"] != folder.name:
+            raise ValueError  # a copy of another one
         return Kept(
-            about["name"],
+            folder.name,
             folder / _DOCUMENT,
-            about["source"],
+            str(about["source"]),
             parse_moment(about["captured_at"]),
             parse_moment(about["kept_at"]),
-            about["digest"],
+            str(about["digest"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         problem = f"cannot be read; remove the folder {folder} and import the document again"

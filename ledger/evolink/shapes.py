@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import product
+from math import prod
 from typing import Any, Final, NamedTuple
 
 from pydantic import ValidationError
@@ -29,10 +30,23 @@ from ledger.pricebook.schema import (
     QuantityRounding,
 )
 from ledger.pricing import SettlesOn
-from ledger.requests import BodyKind, Limits
+from ledger.requests import BODIES, BodyKind, Limits
 from ledger.units import CREDIT_E8, EXACT, Rounding, e8_to_credits
 
-__all__ = ["BODY_OF", "INPUT", "LENGTHS", "OUTPUT", "REQUESTED", "Shape", "as_prices", "shape_of"]
+__all__ = [
+    "INPUT",
+    "LENGTHS",
+    "OUTPUT",
+    "REQUESTED",
+    "Shape",
+    "Unshapely",
+    "as_prices",
+    "body_of",
+    "ignores_output",
+    "is_measured_later",
+    "limits_of",
+    "shape_of",
+]
 
 INPUT: Final = "input_seconds"
 OUTPUT: Final = "output_seconds"
@@ -52,7 +66,8 @@ BODY_OF: Final[Mapping[str, BodyKind]] = {
 """The request body of each operation of the catalogue."""
 
 _OPTION_OF: Final = {"quality": "quality", "resolution": "quality", "sound": "sound"}
-_MOST_COMBINATIONS: Final = 1000
+_MOST_WORK: Final = 20_000
+"""Most nodes times combinations of options that are looked at; real rules have a few dozen."""
 _UC_E8: Final = CREDIT_E8 // 10_000
 _ZERO: Final = Constant((0, 1))
 _HALF: Final = Constant((1, 2))
@@ -82,7 +97,7 @@ class Shape:
 
 
 class Unshapely(Exception):
-    """The rule is not a rate times a length."""
+    """The rule is not a rate times a length, or not one that a price file can hold."""
 
 
 def shape_of(quantity: Expression) -> Shape | None:
@@ -263,30 +278,62 @@ def as_prices(
         source: where the document was read.
         checked: the day it was captured.
     """
-    body = BODY_OF.get(rule.operation) if base is None else base.body
+    body = body_of(rule, base)
     if body is None or rule.status != "available" or rule.undeclared or len(rule.components) != 1:
         return None
     [component] = rule.components
     if component.tiers or component.condition is not None or not component.is_available:
         return None
-    if component.rounding_point != "per_component_subtotal":
+    if component.rounding_point != "per_component_subtotal" or component.minimum_uc % 1:
         return None
     try:
         table = _table(rule, component)
+        _check_lengths(rule, table.shape.lengths, body)
+        limits, defaults = limits_of(rule, base, source, checked), _defaults(rule)
+    except Unshapely:
+        return None
+    try:
         price = _price(rule, component, table, base, source=source, checked=checked)
-        limits = _limits(rule, source, checked) if base is None else base.limits
         return ModelFile(
             model=rule.model,
             title=None if base is None else base.title,
             aliases=() if base is None else base.aliases,
             body=body,
-            defaults=_defaults(rule),
+            defaults=defaults,
             limits=limits,
             price=(price,),
         )
     except (Unshapely, ValidationError):
         # A figure that a price file cannot hold, such as a third, stays in its formula.
         return None
+
+
+def body_of(rule: Rule, base: ModelFile | None) -> BodyKind | None:
+    """The request body of a model, or None where none has all that its rule depends on."""
+    body = BODY_OF.get(rule.operation) if base is None else base.body
+    if body is None:
+        return None
+    fields = BODIES[body].model_fields
+    options = [name for name in rule.variables & rule.parameters.keys() if name not in LENGTHS]
+    known = all(_OPTION_OF.get(name, name) in fields for name in options)
+    return body if known else None
+
+
+def ignores_output(rule: Rule) -> bool:
+    """Whether the rule could read what was made, but only what was asked for counts."""
+    asks = bool(rule.variables & {INPUT, REQUESTED})
+    return OUTPUT in rule.variables and asks and rule.settlement_basis == "request_only"
+
+
+def _check_lengths(rule: Rule, lengths: frozenset[str], body: BodyKind) -> None:
+    """Refuse lengths that the body does not carry, or that are not there when they are needed."""
+    asked = BODIES[body].length_field
+    if REQUESTED in lengths and asked != "duration":
+        raise Unshapely
+    if INPUT in lengths and asked != "reference_seconds":
+        raise Unshapely
+    if ignores_output(rule):
+        raise Unshapely
 
 
 def _table(rule: Rule, component: Component) -> _Table:
@@ -296,6 +343,9 @@ def _table(rule: Rule, component: Component) -> _Table:
         raise Unshapely
     if any(item.values for item in read if item.name in LENGTHS):
         raise Unshapely  # only some lengths can be asked for
+    # A tree is worked through once for each combination; beyond that it is evaluated as it is.
+    if _size(component.quantity) * prod(len(item.values or ()) for item in chosen) > _MOST_WORK:
+        raise Unshapely
     names = tuple(_OPTION_OF[item.name] for item in chosen)
     if len(set(names)) < len(names) or len(names) > 2:
         raise Unshapely
@@ -313,12 +363,14 @@ def _table(rule: Rule, component: Component) -> _Table:
     return _Table(names, factors, shapes[0])
 
 
+def _size(tree: Expression) -> int:
+    """Nodes and entries of lookups."""
+    if isinstance(tree, Lookup):
+        return len(tree.values) + _size(tree.key)
+    return 1 + sum(map(_size, tree.args)) if isinstance(tree, Apply) else 1
+
+
 def _combinations(chosen: Sequence[Parameter]) -> Iterator[tuple[str, ...]]:
-    count = 1
-    for item in chosen:
-        count *= len(item.values or ())
-    if count > _MOST_COMBINATIONS:
-        raise Unshapely
     return product(*(item.values or () for item in chosen))
 
 
@@ -359,6 +411,8 @@ def _lengths(rule: Rule, shape: Shape, base: ModelFile | None) -> dict[str, Any]
         longest_input, generated = rule.parameters[INPUT].maximum, rule.parameters[OUTPUT].maximum
         if longest is None and longest_input is not None and generated is not None:
             longest = EXACT.add(longest_input, generated)
+    elif longest is None and shape.lengths == {OUTPUT} and rule.parameters[OUTPUT].maximum:
+        longest = rule.parameters[OUTPUT].maximum
     elif longest is None and base is not None:
         # The rules name no longest clip of this model, the product page does.
         longest = base.price[-1].longest_seconds
@@ -377,6 +431,14 @@ def _lengths(rule: Rule, shape: Shape, base: ModelFile | None) -> dict[str, Any]
     }
 
 
+def is_measured_later(rule: Rule) -> bool:
+    """Whether the length that is asked for only stands for the one that is made.
+
+    Whole seconds that were asked for are what is billed: the rule takes no others.
+    """
+    return rule.settlement_basis != "request_only" and not _asks_whole_seconds(rule)
+
+
 def _asks_whole_seconds(rule: Rule) -> bool:
     asked = rule.parameters.get(REQUESTED)
     return asked is not None and asked.type == "integer"
@@ -385,9 +447,8 @@ def _asks_whole_seconds(rule: Rule) -> bool:
 def _settles_on(rule: Rule, lengths: frozenset[str]) -> SettlesOn:
     if not lengths:
         return "requested"
-    if lengths == {REQUESTED} and rule.settlement_basis == "request_then_actual":
-        # Whole seconds that were asked for are what is made; of others the clip is measured.
-        return "requested" if _asks_whole_seconds(rule) else "output"
+    if lengths == {REQUESTED} and is_measured_later(rule):
+        return "output"
     if lengths == {INPUT, OUTPUT}:
         return "input_and_output"
     if lengths == {OUTPUT}:
@@ -447,30 +508,43 @@ def _credits(amount_uc: Decimal) -> Decimal:
 
 def _defaults(rule: Rule) -> Defaults:
     given: dict[str, Any] = {}
-    for name, item in rule.parameters.items():
-        if item.default is None:
+    for name in rule.variables & rule.parameters.keys():
+        default = rule.parameters[name].default
+        if default is None:
             continue
-        if name == REQUESTED and isinstance(item.default, Decimal):
-            given["duration"] = int(item.default)
+        if name == REQUESTED:
+            given["duration"] = _whole(default)
         elif name in _OPTION_OF:
-            given[_OPTION_OF[name]] = item.default
+            given[_OPTION_OF[name]] = default
     return Defaults(**given)
 
 
-def _limits(rule: Rule, source: str, checked: date) -> Limits | None:
-    """What the rule says about a request, for a model that no bundled book knows.
+def limits_of(rule: Rule, base: ModelFile | None, source: str, checked: date) -> Limits | None:
+    """What a request must keep to: what the bundled book knows, under what the rule declares.
 
-    Of a clip that is handed in it says nothing, and nothing is not a limit.
+    Of a clip that is handed in the rule says nothing, and nothing is not a limit.
     """
-    if rule.variables & {INPUT, OUTPUT}:
-        return None
     values = {
         _OPTION_OF[name]: item.values
         for name, item in rule.parameters.items()
-        if name in _OPTION_OF and item.values
+        if name in _OPTION_OF and name in rule.variables and item.values
     }
     numbers = {}
     asked = rule.parameters.get(REQUESTED)
     if asked is not None and asked.minimum is not None and asked.maximum is not None:
-        numbers["duration"] = (int(asked.minimum), int(asked.maximum))
+        numbers["duration"] = (_whole(asked.minimum), _whole(asked.maximum))
+    if base is not None and base.limits is not None:
+        known = base.limits
+        update = {"values": {**known.values, **values}, "numbers": {**known.numbers, **numbers}}
+        fields = {name: getattr(known, name) for name in Limits.model_fields}
+        return Limits(**(fields | update))
+    if rule.variables & {INPUT, OUTPUT}:
+        return None
     return Limits(source=source, checked=checked, values=values, numbers=numbers)
+
+
+def _whole(value: object) -> int:
+    """A whole number of seconds, which is all that a body can ask for."""
+    if isinstance(value, Decimal) and value == int(value):
+        return int(value)
+    raise Unshapely

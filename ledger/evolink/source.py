@@ -6,16 +6,19 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import date, datetime
+from decimal import Decimal
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Self
 
+from pydantic import ValidationError
+
 from ledger.errors import Fault, InvalidPriceFile, RuleFailed, UnknownModel
-from ledger.evolink.formulas import RuleFormula, length_of
-from ledger.evolink.kept import Kept, find, kept_books, read_document
+from ledger.evolink.formulas import ALIASES, RuleFormula, catalogue_fields
+from ledger.evolink.kept import Kept, find, kept_names, read_document
 from ledger.evolink.rules import Meta, Rule, Rules
-from ledger.evolink.shapes import BODY_OF, as_prices
+from ledger.evolink.shapes import Unshapely, as_prices, body_of, limits_of
 from ledger.pricebook import InForce, PriceBook
 from ledger.pricebook.files import bundled_names, read_bundled, read_user_file
 from ledger.pricebook.schema import ModelFile, OverlayFile
@@ -25,7 +28,9 @@ from ledger.units import (
     EXACT,
     ExchangeRate,
     ExchangeRates,
+    Length,
     iso,
+    plain,
 )
 
 __all__ = ["PublishedRules", "book_names", "open_prices"]
@@ -69,8 +74,8 @@ class PublishedRules(PriceBook):
                 formulas[model] = rule
             else:
                 files.append(file)
-        self._bases = {model: base[model] for model in formulas if model in base}
-        changes = [_overlay(Path(path), formulas) for path in overlays]
+        priced = [file.model for file in files]
+        changes = [_overlay(Path(path), formulas, priced) for path in overlays]
         self._formulas: dict[str, RuleFormula] = {}
         super().__init__(
             name,
@@ -83,10 +88,13 @@ class PublishedRules(PriceBook):
         )
         digests = _digests(text)
         self._formulas = {
-            model: RuleFormula(rule, self._version_of_rule(rule, digests[model]))
+            model: RuleFormula(rule, self._version_of_rule(rule, digests[model]), base.get(model))
             for model, rule in formulas.items()
         }
         self.formulas = self._formulas
+        self._aliases |= {
+            alias: model for model in formulas if model in base for alias in base[model].aliases
+        }
 
     def _version_of_rule(self, rule: Rule, digest: str) -> PriceVersion:
         start = rule.effective_from
@@ -163,17 +171,22 @@ class PublishedRules(PriceBook):
 
     def limits(self, model: str) -> Limits | None:
         """The published limits of a model's requests, where anybody knows them."""
-        if model in self._formulas:
-            base = self._bases.get(model)
-            return None if base is None else base.limits
-        return super().limits(model)
+        formula = self._formulas.get(self.aliases.get(model, model))
+        if formula is None:
+            return super().limits(model)
+        if self.kind(formula.rule.model) is CatalogueJob:
+            return None
+        try:
+            return limits_of(formula.rule, formula.base, self.source, self._checked)
+        except Unshapely:
+            return None if formula.base is None else formula.base.limits
 
     def kind(self, model: str) -> type[Request]:
-        """The request class of a model."""
-        formula = self._formulas.get(model)
+        """The request class of a model; `CatalogueJob` where none has what its price depends on."""
+        formula = self._formulas.get(self.aliases.get(model, model))
         if formula is None:
             return super().kind(model)
-        body = BODY_OF.get(formula.rule.operation)
+        body = body_of(formula.rule, formula.base)
         return CatalogueJob if body is None else BODIES[body]
 
     def timeline(self, model: str) -> Sequence[InForce]:
@@ -216,14 +229,52 @@ class PublishedRules(PriceBook):
         if kind is not CatalogueJob:
             return read_body(kind, body, self.limits(rule.model))
         flat = {**body, **_mapping(body.get("model_params"))}
-        scalars = {
-            name: value for name, value in flat.items() if isinstance(value, bool | int | str)
+        names = {*rule.parameters, *rule.undeclared, "seconds"}
+        names |= {alias for name in names for alias in ALIASES.get(name, ())}
+        # A complete body has much that no price depends on, such as a prompt.
+        given = {name: _scalar(value) for name, value in flat.items() if name in names}
+        return build(kind, {"model": rule.model} | catalogue_fields(rule, given), None)
+
+    def job(
+        self,
+        model: str,
+        *,
+        quality: str | None = None,
+        character_orientation: str | None = None,
+        sound: str | None = None,
+        seconds: Length | None = None,
+        options: Mapping[str, str] | None = None,
+    ) -> Request:
+        """A request from the few options a price depends on, as plans and the command line have.
+
+        Args:
+            model: model id or short name.
+            quality: resolution tier.
+            character_orientation: which input the character's orientation follows.
+            sound: `on` or `off`.
+            seconds: length of the reference clip, or the length asked for, as the model has it.
+            options: further parameters of the model's rule, and measured usage such as tokens.
+
+        Raises:
+            UnknownModel: with the nearest names.
+            InvalidSeconds: `seconds` is no length, and the model asks for a duration.
+            InvalidRequest: no length, an option the model does not have, or a breach of its
+                limits; has every fault.
+        """
+        name = self.model(model)
+        given = {
+            "quality": quality,
+            "character_orientation": character_orientation,
+            "sound": sound,
         }
-        options = {name: scalars[name] for name in scalars if name not in {"model", "callback_url"}}
-        fields: dict[str, Any] = {"model": rule.model, "options": options}
-        if "duration" in flat and length_of(rule) is not None:
-            fields["seconds"] = flat["duration"]
-        return build(kind, fields, None)
+        if name not in self._formulas or self.kind(name) is not CatalogueJob:
+            return super().job(name, seconds=seconds, options=options, **given)
+        said: dict[str, Any] = {key: value for key, value in given.items() if value}
+        said |= dict(options or {})
+        if seconds is not None:
+            said["seconds"] = seconds
+        fields = catalogue_fields(self._formulas[name].rule, said)
+        return build(CatalogueJob, {"model": name} | fields, None)
 
     def terms(
         self,
@@ -256,12 +307,8 @@ class PublishedRules(PriceBook):
 
 
 def book_names() -> tuple[str, ...]:
-    """Names of all price books: the bundled ones and those that were kept.
-
-    Raises:
-        InvalidPriceFile: a kept one cannot be read.
-    """
-    return (*bundled_names(), *(item.name for item in kept_books()))
+    """Names of all price books: the bundled ones and those that were kept."""
+    return (*bundled_names(), *kept_names())
 
 
 def open_prices(
@@ -300,7 +347,7 @@ def open_prices(
     return PriceBook.bundled(name, overlays=overlays, user_group=user_group)
 
 
-def _overlay(path: Path, formulas: Mapping[str, Rule]) -> OverlayFile:
+def _overlay(path: Path, formulas: Mapping[str, Rule], priced: Sequence[str]) -> OverlayFile:
     """An overlay for rules: its changes reach what is a rate times a length."""
     file = read_user_file(path)
     if not isinstance(file, OverlayFile):
@@ -309,7 +356,8 @@ def _overlay(path: Path, formulas: Mapping[str, Rule]) -> OverlayFile:
     faults = [
         Fault(f"overlay.{number}.model", f"{change.model} is a formula; it has no rate to change")
         for number, change in enumerate(file.overlay)
-        if change.model in formulas
+        if any(fnmatchcase(model, change.model) for model in formulas)
+        and not any(fnmatchcase(model, change.model) for model in priced)
     ]
     if faults:
         raise InvalidPriceFile(str(path), faults)
@@ -328,13 +376,17 @@ def _rates(known: ExchangeRates, meta: Meta, source: str) -> ExchangeRates:
     current = known.find(meta.updated_at)
     if current is not None and current.credits_per_unit == own:
         return known
-    rate = ExchangeRate(
-        currency="USD",
-        credits_per_unit=own,
-        effective_from=meta.updated_at,
-        source=source,
-        checked=meta.updated_at.date(),
-    )
+    try:
+        rate = ExchangeRate(
+            currency="USD",
+            credits_per_unit=own,
+            effective_from=meta.updated_at,
+            source=source,
+            checked=meta.updated_at.date(),
+        )
+    except ValidationError:
+        problem = f"has a rate of {plain(meta.cny_per_usd)} CNY for a dollar, which cannot be kept"
+        raise InvalidPriceFile(source, [Fault("meta.exchange_rate_version", problem)]) from None
     return ExchangeRates([*known.rates, rate])
 
 
@@ -349,16 +401,17 @@ def _digest(model: Mapping[str, Any]) -> str:
     content = {
         "parameters": model.get("parameters"),
         "components": [
-            {
-                name: value
-                for name, value in part.items()
-                if name not in {"official_rate", "label_key"}
-            }
+            {name: value for name, value in part.items() if name not in _NO_PRICE}
             for part in model["components"]
         ],
     }
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _scalar(value: object) -> object:
+    """A value of a body as the rules write it: a decimal as the text of its digits."""
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else value
 
 
 def _mapping(value: object) -> Mapping[str, Any]:

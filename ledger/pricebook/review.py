@@ -118,6 +118,10 @@ def differences(first: PriceBook, second: PriceBook, at: datetime) -> list[Diffe
             one, other = ours.get(what), theirs.get(what)
             if one != other:
                 found.append(_difference(model, what, one, other))
+    rates = [book.rates.find(at) for book in (first, second)]
+    dollars = [None if rate is None else plain(rate.credits_per_unit) for rate in rates]
+    if dollars[0] != dollars[1]:
+        found.append(_difference("all models", "credits per USD", *dollars))
     return found
 
 
@@ -165,6 +169,14 @@ def _figures(book: PriceBook, model: str, at: datetime) -> dict[str, str]:
     figures["charges are multiples of"] = (
         show_credits(1) if price.charge is None else plain(price.charge.quantum)
     )
+    figures["charges are rounded"] = (
+        _ROUNDED["half_up"] if price.charge is None else _ROUNDED[price.charge.mode]
+    )
+    file = book.file(model)
+    for name, default in file.defaults.model_dump(exclude_none=True).items():
+        figures[f"default {name}"] = str(default)
+    for name, edges in (file.limits.numbers if file.limits else {}).items():
+        figures[f"{name} that can be asked for"] = " to ".join(map(str, edges))
     figures["settles on"] = price.settles_on.replace("_", " ")
     return figures
 
