@@ -262,10 +262,10 @@ def import_(
     """
     from ledger.cli.output import say
     from ledger.evolink import PublishedRules, keep
-    from ledger.evolink.kept import read_document
+    from ledger.evolink.loading import bytes_of
     from ledger.pricebook.files import bundled_names
 
-    text, source = read_document(file), from_ or str(file)
+    text, source = bytes_of(file), from_ or str(file)
     # What cannot be priced with is not kept.
     book = PublishedRules(text, name, source=str(file))
     kept, before = keep(text, name, source=source, now=datetime.now(UTC), taken=bundled_names())

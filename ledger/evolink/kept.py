@@ -25,14 +25,13 @@ from ledger.errors import Fault, InvalidPriceFile
 from ledger.evolink.rules import Rules
 from ledger.units import iso, parse_moment
 
-__all__ = ["FOLDER", "Kept", "find", "keep", "kept_books", "kept_names", "read_document"]
+__all__ = ["FOLDER", "Kept", "find", "keep", "kept_books", "kept_names"]
 
 FOLDER = "KLING_LEDGER_PRICE_DIR"
 """Environment variable: where kept books stand; a folder of the user's data, if not set."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
 _DOCUMENT, _ABOUT = "rules.json", "about.json"
-_MOST_BYTES = 16 * 1024 * 1024
 
 
 class Kept(NamedTuple):
@@ -142,24 +141,6 @@ def kept_names() -> list[str]:
         return []
     names = (item.name for item in folder.iterdir() if (item / _ABOUT).is_file())
     return sorted(name for name in names if _NAME.fullmatch(name))
-
-
-def read_document(path: Path) -> bytes:
-    """The bytes of a pricing document.
-
-    Raises:
-        InvalidPriceFile: it cannot be read, or is too large to be one.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise InvalidPriceFile(str(path), [Fault("", str(error.strerror))]) from None
-    except ValueError:
-        raise InvalidPriceFile(str(path), [Fault("", "is not the name of a file")]) from None
-    if len(text) > _MOST_BYTES:
-        raise InvalidPriceFile(str(path), [Fault("", "is larger than 16 MiB")])
-    return text
 
 
 def _folder() -> Path:

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from ledger.errors import Fault, InvalidPriceFile, RuleFailed, UnknownModel
 from ledger.evolink.formulas import ALIASES, RuleFormula, catalogue_fields
-from ledger.evolink.kept import Kept, find, kept_names, read_document
+from ledger.evolink.kept import Kept, find, kept_names
+from ledger.evolink.loading import bytes_of
 from ledger.evolink.rules import Meta, Rule, Rules
 from ledger.evolink.shapes import Unshapely, as_prices, body_of, limits_of
 from ledger.pricebook import InForce, PriceBook
@@ -121,7 +122,7 @@ class PublishedRules(PriceBook):
         Raises:
             InvalidPriceFile: the file cannot be read, or is not valid; has every fault.
         """
-        text = read_document(Path(path))
+        text = bytes_of(Path(path))
         if name is None:
             captured = Rules.parse(text, subject=str(path)).meta.updated_at
             name = f"rules-{captured:%Y-%m-%d}"
@@ -143,7 +144,7 @@ class PublishedRules(PriceBook):
         found = find(name)
         if found is None:
             return None
-        text = read_document(found.path)
+        text = bytes_of(found.path)
         _check_untouched(found, text)
         return cls(text, name, source=found.source, overlays=overlays, user_group=user_group)
 
@@ -333,6 +334,9 @@ def open_prices(
     if len(documents) > 1:
         problem = "is a second pricing document; a job is priced under one"
         raise InvalidPriceFile(str(documents[1]), [Fault("", problem)])
+    if documents and name != _BASE:
+        problem = f"and the price book {name} are two; a job is priced under one"
+        raise InvalidPriceFile(str(documents[0]), [Fault("", problem)])
     if documents:
         return PublishedRules.read(documents[0], overlays=overlays, user_group=user_group)
     if name not in bundled_names():
@@ -392,7 +396,8 @@ def _rates(known: ExchangeRates, meta: Meta, source: str) -> ExchangeRates:
 
 def _digests(text: bytes) -> dict[str, str]:
     """Eight hex digits over what each model's charges depend on."""
-    document = json.loads(text)
+    # Digits stay as they were written, however many there are.
+    document = json.loads(text, parse_float=str)
     models: Sequence[dict[str, Any]] = document.get("models") or [document["model"]]
     return {model["model_id"]: _digest(model) for model in models}
 

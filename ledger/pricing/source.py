@@ -86,6 +86,8 @@ class PriceSource(ABC):
             InvalidRequest: the request is of another kind than the model takes, or breaks a
                 published limit; has every fault.
             NeedsLength: nothing bounds the length.
+            NeedsInput: a published rule reads usage that nobody gave.
+            RuleFailed: a published rule has no price for these values.
             AmountTooLarge: the amount does not fit a ledger column.
         """
         moment = datetime.now(UTC) if at is None else parse_moment(at)
@@ -146,6 +148,8 @@ class PriceSource(ABC):
             UnknownChannel: the price has no such channel.
             UnknownOption: the price does not cover an option's value.
             NeedsLength: the price depends on a length that was not given.
+            NeedsInput: a published rule reads usage that nobody gave.
+            RuleFailed: a published rule has no price for these values.
             AmountTooLarge: the amount does not fit a ledger column.
         """
         output = None if seconds is None else parse_seconds(seconds)
