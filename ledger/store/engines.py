@@ -177,7 +177,8 @@ class Store:
         self._torn = self.is_sqlite and bool(self._busy or taken)
         if self.is_sqlite and not self._is_memory:
             for connection in self._kept:
-                connection.close()
+                with suppress(Exception):  # whatever is wrong with it, the fork goes on
+                    connection.close()
             self._kept.clear()
             self.engine.dispose()
 
@@ -347,9 +348,10 @@ _FORKING: list[Store] = []
 
 
 def _before_fork() -> None:
-    _FORKING[:] = list(_STORES)
-    for store in _FORKING:
+    _FORKING.clear()
+    for store in list(_STORES):
         store.before_fork()
+        _FORKING.append(store)
 
 
 def _after_fork(*, in_child: bool) -> None:
