@@ -322,7 +322,8 @@ def open_prices(
 
     Args:
         name: name of the book.
-        files: overlays and price files (TOML); a pricing document (JSON) is a book of its own.
+        files: overlays and price files (TOML); a pricing document (JSON) is a book of its own,
+            and takes the place of the named one.
         user_group: user group of the account, for overlays that name one.
 
     Raises:
@@ -334,9 +335,6 @@ def open_prices(
     if len(documents) > 1:
         problem = "is a second pricing document; a job is priced under one"
         raise InvalidPriceFile(str(documents[1]), [Fault("", problem)])
-    if documents and name != _BASE:
-        problem = f"and the price book {name} are two; a job is priced under one"
-        raise InvalidPriceFile(str(documents[0]), [Fault("", problem)])
     if documents:
         return PublishedRules.read(documents[0], overlays=overlays, user_group=user_group)
     if name not in bundled_names():
