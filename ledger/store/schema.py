@@ -40,6 +40,11 @@ VERSION_TABLE: Final = "kling_ledger_version"
 State = Literal["empty", "older", "current", "newer", "foreign"]
 """What a database is to this version; `foreign` has other tables under the ledger's names."""
 
+_MAKE_VERSION_TABLE: Final = (
+    f"CREATE TABLE {VERSION_TABLE} (version_num VARCHAR(32) NOT NULL,"
+    f" CONSTRAINT {VERSION_TABLE}_pkc PRIMARY KEY (version_num))"
+)
+"""As Alembic makes it."""
 _VERSION: Final = table(VERSION_TABLE, column("version_num"))
 _TABLES: Final = tuple(sorted(METADATA.tables))
 _OLDEST_SQLITE: Final = (3, 37)
@@ -244,6 +249,9 @@ def _upgraded(connection: Connection) -> Found:
         connection.execute(select(_VERSION.c.version_num).with_for_update())
         found = check(connection)
     _refuse_strangers(found, connection.engine.url)
+    if found.state == "empty" and connection.dialect.name != "sqlite":
+        # Whoever makes this table makes the others; the slower ones are told that it exists.
+        connection.execute(text(_MAKE_VERSION_TABLE))
     if found.state != "current":
         _migrate(connection)
         if check(connection).state != "current":
