@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from difflib import get_close_matches
 from threading import Lock
 from typing import NamedTuple
 
@@ -20,8 +19,8 @@ from ledger.columns.plans import (
     RAW_SECONDS,
     ROW,
     SHAPE,
-    Opened,
     Plan,
+    check_grouping,
     open_plan,
     readable,
 )
@@ -186,12 +185,12 @@ def estimate(
     names = [by] if isinstance(by, str) else by
     by = tuple(ALIASES.get(name, name) for name in names)
     if opened.has_header:
-        _check_grouping(by, opened)
+        check_grouping(by, opened)
     tally = _Tally(engine, by, max(keep, 0), on_not_priced)
     with readable(opened.where):
         for part in opened.parts:
             tally.add(part, progress)
-    _check_grouping(by, opened)
+    check_grouping(by, opened)
     if tally.rows == 0:
         raise InvalidPlan(opened.where, [Fault("", "has no rows")])
     engine.check_channel()
@@ -210,19 +209,6 @@ def _watched(jobs: pl.LazyFrame, progress: Callable[[int], None], done: int) -> 
         return frame
 
     return jobs.map_batches(count, streamable=True, validate_output_schema=False)
-
-
-def _check_grouping(by: Sequence[str], opened: Opened) -> None:
-    found, columns = [], opened.columns
-    for name in by:
-        if name not in columns:
-            nearest = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"it has {', '.join(columns)}"
-            found.append(Fault(name, f"is not a column to group by; {hint}"))
-    if len(set(by)) < len(by):
-        found.append(Fault(", ".join(by), "names a column twice"))
-    if found:
-        raise InvalidPlan(opened.where, found)
 
 
 @dataclass(slots=True)

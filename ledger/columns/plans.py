@@ -27,6 +27,7 @@ __all__ = [
     "SHAPE",
     "Plan",
     "canonical",
+    "check_grouping",
     "open_plan",
     "readable",
 ]
@@ -93,6 +94,24 @@ class Opened(NamedTuple):
     """Columns it can be grouped by; grows while a file without a header is read."""
     has_header: bool
     """Whether `columns` is complete before anything is read."""
+
+
+def check_grouping(by: Sequence[str], opened: Opened) -> None:
+    """Refuse columns to group by that a plan does not have, with the nearest, or names twice.
+
+    Raises:
+        InvalidPlan: has every fault.
+    """
+    found, columns = [], opened.columns
+    for name in by:
+        if name not in columns:
+            nearest = get_close_matches(name, columns, n=1)
+            hint = f"did you mean {nearest[0]}?" if nearest else f"it has {', '.join(columns)}"
+            found.append(Fault(name, f"is not a column to group by; {hint}"))
+    if len(set(by)) < len(by):
+        found.append(Fault(", ".join(by), "names a column twice"))
+    if found:
+        raise InvalidPlan(opened.where, found)
 
 
 def open_plan(plan: Plan, model: str | None = None) -> Opened:

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from pydantic import ValidationError
 
 from ledger.evolink.expressions import Apply, Constant, Expression, Lookup, Variable, simplified
-from ledger.evolink.rules import Component, Parameter, Rule
+from ledger.evolink.rules import UC_E8, Component, Parameter, Rule
 from ledger.evolink.values import Number, decimal_text, reduced
 from ledger.pricebook.schema import (
     ChargeRounding,
@@ -31,7 +31,7 @@ from ledger.pricebook.schema import (
 )
 from ledger.pricing import SettlesOn
 from ledger.requests import BODIES, BodyKind, Limits
-from ledger.units import CREDIT_E8, EXACT, Rounding, e8_to_credits
+from ledger.units import EXACT, Rounding, e8_to_credits
 
 __all__ = [
     "INPUT",
@@ -68,7 +68,6 @@ BODY_OF: Final[Mapping[str, BodyKind]] = {
 _OPTION_OF: Final = {"quality": "quality", "resolution": "quality", "sound": "sound"}
 _MOST_WORK: Final = 20_000
 """Most nodes times combinations of options that are looked at; real rules have a few dozen."""
-_UC_E8: Final = CREDIT_E8 // 10_000
 _ZERO: Final = Constant((0, 1))
 _HALF: Final = Constant((1, 2))
 
@@ -393,7 +392,7 @@ def _price(
         "rate": rate,
         "multiplier": multipliers,
         "smallest_charge": _credits(component.minimum_uc),
-        "charge": ChargeRounding(mode=component.rounding_mode, quantum=e8_to_credits(_UC_E8)),
+        "charge": ChargeRounding(mode=component.rounding_mode, quantum=e8_to_credits(UC_E8)),
     }
     if shape.lengths:
         given |= _lengths(rule, shape, base)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from decimal import Decimal
-from difflib import get_close_matches
 from threading import Lock
 from typing import Any
 
@@ -18,8 +17,8 @@ from ledger.columns.plans import (
     RAW_COUNT,
     RAW_SECONDS,
     SHAPE,
-    Opened,
     Plan,
+    check_grouping,
     open_plan,
     readable,
 )
@@ -64,7 +63,7 @@ class PlanReader:
         """
         opened = open_plan(plan, model)
         if opened.has_header:
-            _check_grouping(by, opened)
+            check_grouping(by, opened)
         with readable(opened.where):
             for part in opened.parts:
                 read = part if progress is None else self._watched(part, progress)
@@ -72,7 +71,7 @@ class PlanReader:
                     self._add_frame(tally, frame, by)
                     if progress is not None:
                         progress(self._rows)
-        _check_grouping(by, opened)
+        check_grouping(by, opened)
         if not tally.groups:
             raise InvalidPlan(opened.where, [Fault("", "has no rows")])
         return opened.where
@@ -179,16 +178,3 @@ def _distinct(part: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.DataFrame]:
 
 def _label_column(name: str) -> str:
     return f"__label_{name}"
-
-
-def _check_grouping(by: Sequence[str], opened: Opened) -> None:
-    found, columns = [], opened.columns
-    for name in by:
-        if name not in columns:
-            nearest = get_close_matches(name, columns, n=1)
-            hint = f"did you mean {nearest[0]}?" if nearest else f"it has {', '.join(columns)}"
-            found.append(Fault(name, f"is not a column to group by; {hint}"))
-    if len(set(by)) < len(by):
-        found.append(Fault(", ".join(by), "names a column twice"))
-    if found:
-        raise InvalidPlan(opened.where, found)

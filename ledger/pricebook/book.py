@@ -37,7 +37,7 @@ from ledger.pricebook.schema import (
     Price,
 )
 from ledger.pricing import DEAREST, PREFERRED, Factor, PriceSource, PriceVersion, Terms, Unit
-from ledger.requests import BODIES, CatalogueJob, Limits, Request, build, read_body
+from ledger.requests import BODIES, Limits, Request, build, read_body
 from ledger.units import (
     EXACT,
     ExchangeRates,
@@ -292,12 +292,10 @@ class PriceBook(PriceSource):
             "sound": sound,
         }
         fields: dict[str, Any] = {name: value for name, value in given.items() if value}
-        if options and kind is not CatalogueJob:
+        if options:
             problem = "is not an option of this model"
             faults = [Fault(name, problem) for name in options]
             raise InvalidRequest(f"request for {model}", faults)
-        if kind is CatalogueJob:
-            fields = {"options": fields | dict(options or {})}
         if seconds is not None:
             fields |= length_fields(kind, seconds)
         file = self._files.get(model)
