@@ -206,11 +206,13 @@ class Model:
             assert type(outcome) is KeyReused
 
     def _apply_parked(self, job: str) -> None:
+        # Charges come before refunds; of one kind and one moment, as they were told.
         waiting = sorted(
-            (kind, when, key) for (kind, key), (when, given) in self.parked.items()
+            (kind, when, place, key)
+            for place, ((kind, key), (when, given)) in enumerate(self.parked.items())
             if given["job"] == job
-        )  # fmt: skip
-        for kind, _, key in waiting:
+        )
+        for kind, _, _, key in waiting:
             given = self.parked[kind, key][1]
             hold = self.jobs[job]
             asked = 1 if given["amount"] is None else credits_to_e8(given["amount"])

@@ -44,8 +44,8 @@ def park(work: Work, call: Call, hold: Hold | None) -> Parked:
 
 def _place(work: Work, job: str) -> int:
     """Behind the messages for the job that came before: clocks need not tell them apart."""
-    before = work.session.waiting(work.book, job)
-    return len(before) + sum(record.job == job for record in work.parked)
+    before = [*work.session.waiting(work.book, job), *work.parked]
+    return 1 + max((record.place for record in before if record.job == job), default=-1)
 
 
 def waiting(work: Work, call: Call, hold: Hold) -> InboxRecord | None:
