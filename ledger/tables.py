@@ -30,11 +30,17 @@ from sqlmodel import Field, SQLModel
 __all__ = [
     "APPEND_ONLY",
     "METADATA",
+    "BreakRow",
     "BudgetRow",
     "EntryRow",
     "HoldRow",
+    "ImportRow",
     "InboxRow",
     "LotRow",
+    "MessageRow",
+    "PeriodRow",
+    "ReconciliationRow",
+    "TaskRow",
     "WalletRow",
     "WindowRow",
 ]
@@ -49,7 +55,7 @@ METADATA = MetaData(
     }
 )
 
-APPEND_ONLY = ("entries", "budgets")
+APPEND_ONLY = ("entries", "budgets", "messages", "reconciliations", "periods")
 """Tables whose rows are facts; triggers refuse to change or delete them."""
 
 # STRICT tables on SQLite know INTEGER, TEXT and BLOB only.
@@ -352,3 +358,193 @@ class InboxRow(_Row, table=True):
     discarded_at_us: int | None = _int(nullable=True)
     """When a person said that it will never be applied."""
     discard_reason: str | None = _text(nullable=True)
+
+
+class TaskRow(_Row, table=True):
+    """A task of the provider, as far as its messages tell; see `ledger.records.TaskRecord`."""
+
+    __tablename__: ClassVar[Any] = "tasks"
+    __table_args__ = (
+        Index(
+            "tasks_of_job",
+            "book",
+            "job",
+            sqlite_where=sql("job IS NOT NULL"),
+            postgresql_where=sql("job IS NOT NULL"),
+        ),
+        # Only what is still to be heard of: small whatever the age of the book.
+        Index(
+            "tasks_unsettled",
+            "book",
+            "first_heard_at_us",
+            sqlite_where=sql("state <> 'settled'"),
+            postgresql_where=sql("state <> 'settled'"),
+        ),
+        _check(
+            "state",
+            "state IN ('running','settled','unproven','unpriced','disputed')",
+        ),
+        _check("applied", "applied IN (0, 1)"),
+        _check("version", "version >= 1"),
+        _check("times", "first_heard_at_us <= last_heard_at_us"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 80}},
+    )
+    book: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    job: str | None = _text(nullable=True)
+    """The hold it belongs to; NULL until somebody says so."""
+    model: str | None = _text(nullable=True)
+    status: str = _text()
+    """The provider's word: pending, processing, completed, failed, cancelled, or a new one."""
+    state: str = _text()
+    """What follows for the book: running, settled, unproven, unpriced, disputed."""
+    facts: str = _text()
+    """JSON: what all its messages say together."""
+    applied: int = _int()
+    """1 where the book has done what the facts ask for."""
+    version: int = _int()
+    """Counts changes; it guards every write."""
+    first_heard_at_us: int = _int()
+    last_heard_at_us: int = _int()
+
+
+class MessageRow(_Row, table=True):
+    """A message of the provider as it came; the same again is not kept twice."""
+
+    __tablename__: ClassVar[Any] = "messages"
+    __table_args__ = (
+        Index("messages_of_task", "book", "task"),
+        _check("digest", "length(digest) = 32"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+    book: str = _text(primary_key=True)
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True, nullable=False))
+    """SHA-256 of the body."""
+    task: str = _text()
+    body: str = _text()
+    received_at_us: int = _int()
+    recorded_at_us: int = _int()
+
+
+class ImportRow(_Row, table=True):
+    """A file that was read into the book, and how far."""
+
+    __tablename__: ClassVar[Any] = "imports"
+    __table_args__ = (
+        _check("kind", "kind IN ('tasks','statement','cash','corrections')"),
+        _check("digest", "length(digest) = 32"),
+        _check("progress", "lines >= 0 AND offset_bytes >= 0 AND complete IN (0, 1)"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+    book: str = _text(primary_key=True)
+    kind: str = _text(primary_key=True)
+    digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True, nullable=False))
+    """SHA-256 of the file."""
+    name: str = _text()
+    lines: int = _int()
+    offset_bytes: int = _int()
+    complete: int = _int()
+    result: str | None = _text(nullable=True)
+    """JSON: what came of it."""
+    recorded_at_us: int = _int()
+
+
+class ReconciliationRow(_Row, table=True):
+    """One comparison of a period with what the provider says; a fact."""
+
+    __tablename__: ClassVar[Any] = "reconciliations"
+    __table_args__ = (
+        _check("seq", "seq >= 1"),
+        _check("times", "since_us < until_us"),
+        _check("digest", "length(digest) = 32"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+    book: str = _text(primary_key=True)
+    seq: int = _int(primary_key=True)
+    since_us: int = _int()
+    until_us: int = _int()
+    digest: bytes = _bytes()
+    """SHA-256 of what was compared: statements and options."""
+    options: str = _text()
+    result: str = _text()
+    """JSON: counts and sums."""
+    recorded_at_us: int = _int()
+
+
+class BreakRow(_Row, table=True):
+    """A difference between statement and book, and what became of it."""
+
+    __tablename__: ClassVar[Any] = "breaks"
+    __table_args__ = (
+        Index(
+            "breaks_open",
+            "book",
+            "happened_at_us",
+            sqlite_where=sql("status = 'open'"),
+            postgresql_where=sql("status = 'open'"),
+        ),
+        Index(
+            "breaks_of_job",
+            "book",
+            "job",
+            sqlite_where=sql("job IS NOT NULL"),
+            postgresql_where=sql("job IS NOT NULL"),
+        ),
+        _check(
+            "status",
+            "status IN ('open','explained','adjusted','written_off','cleared')",
+        ),
+        _check("found", "found_seq >= 1 AND seen_seq >= found_seq"),
+        _check("period", "since_us < until_us"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False, "postgresql_with": {"fillfactor": 80}},
+    )
+    book: str = _text(primary_key=True)
+    id: str = _text(primary_key=True)
+    """Worked out from what it is about: the same break has the same name every time."""
+    kind: str = _text()
+    wallet: str | None = _text(nullable=True)
+    job: str | None = _text(nullable=True)
+    task: str | None = _text(nullable=True)
+    ours_e8: int | None = _int(nullable=True)
+    theirs_e8: int | None = _int(nullable=True)
+    difference_e8: int = _int()
+    """Theirs less ours; what is missing counts as nothing."""
+    happened_at_us: int = _int()
+    cause: str | None = _text(nullable=True)
+    evidence: str = _text()
+    status: str = _text()
+    owner: str | None = _text(nullable=True)
+    note: str | None = _text(nullable=True)
+    closed_by: str | None = _text(nullable=True)
+    """The entry that closed it, as kind:key."""
+    since_us: int = _int()
+    until_us: int = _int()
+    found_seq: int = _int()
+    """The reconciliation that found it first."""
+    seen_seq: int = _int()
+    """The latest one that found it."""
+    changed_at_us: int = _int()
+
+
+class PeriodRow(_Row, table=True):
+    """A period that was closed or opened again; a fact."""
+
+    __tablename__: ClassVar[Any] = "periods"
+    __table_args__ = (
+        _check("seq", "seq >= 1"),
+        _check("action", "action IN ('close','reopen')"),
+        _check("times", "start_us < end_us"),
+        {"sqlite_strict": True, "sqlite_with_rowid": False},
+    )
+    book: str = _text(primary_key=True)
+    seq: int = _int(primary_key=True)
+    action: str = _text()
+    name: str = _text()
+    """Such as 2026-10."""
+    start_us: int = _int()
+    end_us: int = _int()
+    timezone: str = _text()
+    reconciliation: int | None = _int(nullable=True)
+    """The reconciliation it was closed on."""
+    reason: str | None = _text(nullable=True)
+    recorded_at_us: int = _int()

@@ -144,6 +144,77 @@ MESSAGE: dict[str, Any] = {
     "discarded_at_us": None,
     "discard_reason": None,
 }
+TASK: dict[str, Any] = {
+    "id": "task-unified-1",
+    "job": "job-1",
+    "model": "kling-v3-motion-control",
+    "status": "pending",
+    "state": "running",
+    "facts": "{}",
+    "applied": 1,
+    "version": 1,
+    "first_heard_at_us": 1,
+    "last_heard_at_us": 1,
+}
+BODY: dict[str, Any] = {
+    "digest": bytes(32),
+    "task": "task-unified-1",
+    "body": "{}",
+    "received_at_us": 1,
+    "recorded_at_us": 1,
+}
+IMPORT: dict[str, Any] = {
+    "kind": "tasks",
+    "digest": bytes(32),
+    "name": "tasks.jsonl",
+    "lines": 0,
+    "offset_bytes": 0,
+    "complete": 0,
+    "result": None,
+    "recorded_at_us": 1,
+}
+RECONCILIATION: dict[str, Any] = {
+    "seq": 1,
+    "since_us": 1,
+    "until_us": 2,
+    "digest": bytes(32),
+    "options": "{}",
+    "result": "{}",
+    "recorded_at_us": 1,
+}
+BREAK: dict[str, Any] = {
+    "id": "b-1",
+    "kind": "amount",
+    "wallet": "studio",
+    "job": "job-1",
+    "task": None,
+    "ours_e8": 1,
+    "theirs_e8": 2,
+    "difference_e8": 1,
+    "happened_at_us": 1,
+    "cause": None,
+    "evidence": "{}",
+    "status": "open",
+    "owner": None,
+    "note": None,
+    "closed_by": None,
+    "since_us": 1,
+    "until_us": 2,
+    "found_seq": 1,
+    "seen_seq": 1,
+    "changed_at_us": 1,
+}
+PERIOD: dict[str, Any] = {
+    "seq": 1,
+    "action": "close",
+    "name": "2026-10",
+    "start_us": 1,
+    "end_us": 2,
+    "timezone": "UTC",
+    "reconciliation": None,
+    "reason": None,
+    "recorded_at_us": 1,
+}
 ONE_OF_EACH: dict[str, dict[str, Any]] = {
     "wallets": WALLET,
     "entries": ENTRY,
@@ -152,6 +223,12 @@ ONE_OF_EACH: dict[str, dict[str, Any]] = {
     "budgets": BUDGET,
     "windows": WINDOW,
     "inbox": MESSAGE,
+    "tasks": TASK,
+    "messages": BODY,
+    "imports": IMPORT,
+    "reconciliations": RECONCILIATION,
+    "breaks": BREAK,
+    "periods": PERIOD,
 }
 """A sound row of each table, but for its book."""
 
@@ -333,16 +410,16 @@ def test_an_amount_that_overflows_in_the_database_is_refused(rows: Rows) -> None
 def put_facts(rows: Rows) -> None:
     rows.add("entries")
     rows.add("entries", seq=2, kind="reserve", key="job-1", posted_e8=0, held_e8=5)
-    rows.add("budgets")
-    rows.add("holds")
+    for table in ("budgets", "holds", "messages", "reconciliations", "periods"):
+        rows.add(table)
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
 @pytest.mark.parametrize(
     "statement",
     [
-        "UPDATE {table} SET seq = 7 WHERE book = :book",
-        "UPDATE {table} SET wallet = wallet WHERE book = :book",
+        "UPDATE {table} SET {key} = {other} WHERE book = :book",
+        "UPDATE {table} SET book = book WHERE book = :book",
         "DELETE FROM {table} WHERE book = :book",
         "DELETE FROM {table}",
     ],
@@ -350,8 +427,9 @@ def put_facts(rows: Rows) -> None:
 def test_a_fact_is_neither_changed_nor_deleted(rows: Rows, table: str, statement: str) -> None:
     put_facts(rows)
     before = rows.all(table)
+    key, other = ("task", "'other'") if table == "messages" else ("seq", "7")
     with pytest.raises(IntegrityError, match=f"{table} are append-only"):
-        rows.run(statement.format(table=table))
+        rows.run(statement.format(table=table, key=key, other=other))
     assert rows.all(table) == before
 
 
@@ -417,8 +495,19 @@ def test_a_budget_is_not_replaced_on_sqlite(sqlite_rows: Rows, verb: str) -> Non
 def test_a_fact_is_not_replaced_by_an_update_on_sqlite(sqlite_rows: Rows, table: str) -> None:
     put_facts(sqlite_rows)
     sqlite_rows.add("budgets", seq=3)
+    key = "digest = zeroblob(32)" if table == "messages" else "seq = 2"
     with pytest.raises(IntegrityError, match="are append-only"):
-        sqlite_rows.run(f"UPDATE OR REPLACE {table} SET seq = 2 WHERE book = :book")
+        sqlite_rows.run(f"UPDATE OR REPLACE {table} SET {key} WHERE book = :book")
+
+
+@pytest.mark.parametrize("verb", ["INSERT OR REPLACE", "REPLACE", "INSERT OR IGNORE"])
+@pytest.mark.parametrize("table", ["messages", "reconciliations", "periods"])
+def test_what_was_heard_and_found_is_not_replaced_on_sqlite(
+    sqlite_rows: Rows, table: str, verb: str
+) -> None:
+    put_facts(sqlite_rows)
+    with pytest.raises(IntegrityError, match=f"{table} are append-only"):
+        sqlite_rows.add(table, verb, recorded_at_us=7)
 
 
 @pytest.mark.parametrize("verb", ["INSERT", "INSERT OR REPLACE", "INSERT OR IGNORE"])
@@ -623,6 +712,26 @@ BROKEN: list[tuple[str, dict[str, Any]]] = [
     ("inbox_discarded", {"discarded_at_us": 1}),
     ("inbox_discarded", {"discard_reason": "stray"}),
     ("inbox_digest", {"digest": b""}),
+    ("tasks_state", {"state": "lost"}),
+    ("tasks_applied", {"applied": 2}),
+    ("tasks_version", {"version": 0}),
+    ("tasks_times", {"first_heard_at_us": 2}),
+    ("messages_digest", {"digest": b""}),
+    ("imports_kind", {"kind": "video"}),
+    ("imports_digest", {"digest": b""}),
+    ("imports_progress", {"lines": -1}),
+    ("imports_progress", {"offset_bytes": -1}),
+    ("imports_progress", {"complete": 2}),
+    ("reconciliations_seq", {"seq": 0}),
+    ("reconciliations_times", {"until_us": 1}),
+    ("reconciliations_digest", {"digest": b""}),
+    ("breaks_status", {"status": "forgotten"}),
+    ("breaks_found", {"found_seq": 0, "seen_seq": 0}),
+    ("breaks_found", {"seen_seq": 0}),
+    ("breaks_period", {"until_us": 1}),
+    ("periods_seq", {"seq": 0}),
+    ("periods_action", {"action": "freeze"}),
+    ("periods_times", {"end_us": 1}),
 ]
 GUARDED_BEFORE = {"entries_seq"}
 """On SQLite the sequence of entries is refused before its rule is looked at."""
@@ -803,14 +912,31 @@ def test_an_older_database_needs_migration(empty_url: str) -> None:
 def test_an_older_database_is_upgraded(empty_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with opened(empty_url) as engine:
         schema.upgrade(engine)
-        monkeypatch.setattr(schema, "HEAD", "0002")
-        to_0002 = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0002'")
-        monkeypatch.setattr(schema, "_migrate", lambda connection: connection.execute(to_0002))
-        assert schema.upgrade(engine) == schema.Found("older", "0001")
-        assert schema.upgrade(engine) == schema.Found("current", "0002")
+        monkeypatch.setattr(schema, "HEAD", "0003")
+        to_0003 = text(f"UPDATE {schema.VERSION_TABLE} SET version_num = '0003'")
+        monkeypatch.setattr(schema, "_migrate", lambda connection: connection.execute(to_0003))
+        assert schema.upgrade(engine) == schema.Found("older", "0002")
+        assert schema.upgrade(engine) == schema.Found("current", "0003")
 
 
-@pytest.mark.parametrize("revision", ["0002", "9999", "10000", "b4d5e6f7"])
+def test_a_book_of_the_first_tables_keeps_everything_when_it_is_upgraded(
+    empty_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with opened(empty_url) as engine:
+        with monkeypatch.context() as older:
+            older.setattr(schema, "HEAD", "0001")
+            schema.upgrade(engine)
+        with engine.begin() as connection:
+            Rows(connection, "main").add("wallets")
+        assert schema.status(engine)[:2] == ("older", "0001")
+        assert isinstance(refusal(engine), NeedsMigration)
+        schema.upgrade(engine)
+        with engine.connect() as connection:
+            assert len(Rows(connection, "main").all("wallets")) == 1
+            assert Rows(connection, "main").all("tasks") == []
+
+
+@pytest.mark.parametrize("revision", ["0003", "9999", "10000", "b4d5e6f7"])
 def test_a_newer_database_is_left_alone(empty_url: str, revision: str) -> None:
     with opened(empty_url) as engine:
         schema.upgrade(engine)

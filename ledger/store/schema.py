@@ -31,7 +31,7 @@ __all__ = [
     "upgrade",
 ]
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """The revision this version of the library reads and writes."""
 
 VERSION_TABLE: Final = "kling_ledger_version"
