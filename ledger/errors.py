@@ -8,6 +8,9 @@
     │   ├── InvalidRequest     a request breaks the provider's published limits
     │   ├── InvalidPriceFile   a price file or overlay breaks its schema
     │   ├── InvalidPlan        a plan of jobs cannot be read
+    │   ├── InvalidMessage     a message of the provider's cannot be read
+    │   ├── InvalidStatement   a statement cannot be read
+    │   ├── InvalidMapping     what says how a statement is to be read makes no sense
     │   ├── InvalidMedia       a file is not a video that can be measured
     │   ├── InvalidEntry       a key, label, name or reason that cannot be stored
     │   └── InvalidBudget      a budget that makes no sense
@@ -25,13 +28,21 @@
     ├── Refused                the book says no; nothing was written   (exit status 3)
     │   ├── InsufficientCredits    the wallet has fewer credits available
     │   ├── BudgetExceeded     a budget has no room left
-    │   └── ChargeAboveHold    a hold that takes no more than it was made for
+    │   ├── ChargeAboveHold    a hold that takes no more than it was made for
+    │   └── WriteOffAboveCap   more would be written off than is allowed
+    ├── Disagreement           the book and the provider's bill differ (exit status 4)
+    │   ├── NotReconciled      nobody has compared a period that is to be closed
+    │   └── OpenBreaks         differences are open in a period that is to be closed
     ├── Conflict               the book does not fit what was asked    (exit status 7)
     │   ├── UnknownBook        no book of that name in the database
     │   ├── UnknownWallet      no wallet of that name in the book
     │   ├── UnknownJob         no hold for that job
     │   ├── UnknownBudget      no budget of that name on the wallet
     │   ├── UnknownMessage     no charge or refund waits in the inbox under that key
+    │   ├── UnknownBreak       no comparison has found a break of that name
+    │   ├── UnknownPeriod      no such period is closed, or not as the last one
+    │   ├── PeriodNotOver      a period that has not ended yet cannot be closed
+    │   ├── PeriodOutOfOrder   another period is to be closed first, or is closed already
     │   ├── WalletExists       the name is taken, or differs only in case from one that is
     │   ├── KeyReused          the key was used before, with other content
     │   ├── HoldClosed         the hold is settled or released already
@@ -66,6 +77,7 @@ __all__ = [
     "CannotPrice",
     "ChargeAboveHold",
     "Conflict",
+    "Disagreement",
     "Fault",
     "HoldClosed",
     "InsufficientCredits",
@@ -73,12 +85,15 @@ __all__ = [
     "InvalidBudget",
     "InvalidEntry",
     "InvalidInput",
+    "InvalidMapping",
     "InvalidMedia",
+    "InvalidMessage",
     "InvalidMoment",
     "InvalidPlan",
     "InvalidPriceFile",
     "InvalidRequest",
     "InvalidSeconds",
+    "InvalidStatement",
     "KeyReused",
     "LedgerError",
     "MissingExtra",
@@ -89,6 +104,10 @@ __all__ = [
     "NoExchangeRate",
     "NoPriceInForce",
     "NotALedger",
+    "NotReconciled",
+    "OpenBreaks",
+    "PeriodNotOver",
+    "PeriodOutOfOrder",
     "RefundAboveCharge",
     "Refused",
     "RuleFailed",
@@ -96,16 +115,19 @@ __all__ = [
     "StoreLocked",
     "StoreUnavailable",
     "UnknownBook",
+    "UnknownBreak",
     "UnknownBudget",
     "UnknownChannel",
     "UnknownJob",
     "UnknownMessage",
     "UnknownModel",
     "UnknownOption",
+    "UnknownPeriod",
     "UnknownVersion",
     "UnknownWallet",
     "VerificationFailed",
     "WalletExists",
+    "WriteOffAboveCap",
 ]
 
 
@@ -200,6 +222,24 @@ class InvalidPlan(_Faulty):
     """A plan of jobs cannot be read at all; single bad rows are reported, not raised."""
 
     code = "invalid_plan"
+
+
+class InvalidMessage(_Faulty):
+    """A message about a task cannot be read, or its amounts are not exact; `subject` is where."""
+
+    code = "invalid_message"
+
+
+class InvalidStatement(_Faulty):
+    """A statement cannot be read at all; single bad lines are reported, not raised."""
+
+    code = "invalid_statement"
+
+
+class InvalidMapping(_Faulty):
+    """A mapping does not fit its statement, or none could be guessed; `faults` says what to say."""
+
+    code = "invalid_mapping"
 
 
 class InvalidMedia(_Faulty):
@@ -428,6 +468,57 @@ class ChargeAboveHold(Refused):
         )
 
 
+class WriteOffAboveCap(Refused):
+    """More credits would be written off in a period than the caller allows."""
+
+    code = "write_off_above_cap"
+
+    def __init__(self, break_id: str, *, asked_e8: int, before_e8: int, cap_e8: int) -> None:
+        self.break_id, self.asked_e8 = break_id, asked_e8
+        self.before_e8, self.cap_e8 = before_e8, cap_e8
+        super().__init__(
+            f"break {break_id}: to write off {in_credits(asked_e8)} beside the"
+            f" {show_credits(before_e8)} of its period already written off is more than the cap of"
+            f" {show_credits(cap_e8)}; nothing was written"
+        )
+
+
+class Disagreement(LedgerError):
+    """The book and the provider's bill do not agree yet; nothing was written."""
+
+    code = "disagreement"
+    exit_status = 4
+
+
+class NotReconciled(Disagreement):
+    """A period is to be closed that no comparison with the provider's bill covers."""
+
+    code = "not_reconciled"
+
+    def __init__(self, period: str, *, start: str, end: str) -> None:
+        self.period, self.start, self.end = period, start, end
+        super().__init__(
+            f"{period} is not reconciled: no comparison covers it from {start} to {end};"
+            " reconcile it, or say why it is closed without (--unreconciled REASON)"
+        )
+
+
+class OpenBreaks(Disagreement):
+    """A period is to be closed with breaks that nobody has settled, in it or before it."""
+
+    code = "open_breaks"
+
+    def __init__(self, period: str, *, count: int, difference_e8: int) -> None:
+        self.period, self.count, self.difference_e8 = period, count, difference_e8
+        breaks = "1 break is" if count == 1 else f"{count:,} breaks are"
+        sign = "-" if difference_e8 < 0 else ""
+        super().__init__(
+            f"{period}: {breaks} open up to its end, {sign}{in_credits(abs(difference_e8))} in all"
+            " (bill less book); settle them, or say why it is closed with them"
+            " (--with-open-breaks REASON)"
+        )
+
+
 class Conflict(LedgerError):
     """What was asked does not fit what the book says."""
 
@@ -476,6 +567,49 @@ class UnknownMessage(Conflict):
     def __init__(self, kind: str, key: str, *, problem: str) -> None:
         self.kind, self.key, self.problem = kind, key, problem
         super().__init__(f"{kind} {key!r} {problem}")
+
+
+class UnknownBreak(Conflict):
+    """No comparison has found a break of that name."""
+
+    code = "unknown_break"
+
+    def __init__(self, break_id: str, *, book: str) -> None:
+        self.break_id, self.book = break_id, book
+        super().__init__(
+            f"book {book!r} has no break {break_id!r}; kling-ledger reconcile breaks lists them"
+        )
+
+
+class UnknownPeriod(Conflict):
+    """No such period can be opened again; `last` is the one that can, if there is one."""
+
+    code = "unknown_period"
+
+    def __init__(self, period: str, *, last: str | None, problem: str) -> None:
+        self.period, self.last = period, last
+        hint = f"; only the last closed period can be reopened: {last}" if last else ""
+        super().__init__(f"{period} {problem}{hint}")
+
+
+class PeriodNotOver(Conflict):
+    """A period cannot be closed before it has ended."""
+
+    code = "period_not_over"
+
+    def __init__(self, period: str, *, end: str) -> None:
+        self.period, self.end = period, end
+        super().__init__(f"{period} ends at {end}; it cannot be closed before")
+
+
+class PeriodOutOfOrder(Conflict):
+    """Periods are closed one after another; `closed_until` is where the next one begins."""
+
+    code = "period_out_of_order"
+
+    def __init__(self, period: str, *, closed_until: str, problem: str) -> None:
+        self.period, self.closed_until = period, closed_until
+        super().__init__(f"{period} {problem}")
 
 
 class UnknownBudget(Conflict):

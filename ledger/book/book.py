@@ -6,14 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from copy import copy
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
-from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from ledger.book import inbox, limits, money, releasing, reserving, settling
+from ledger.book.evidence import Evidence
 from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
-from ledger.book.reading import Clock, Reader
+from ledger.book.reading import Clock
 from ledger.book.work import Warm, Work
 from ledger.budgets import budget
 from ledger.errors import (
@@ -46,7 +47,6 @@ _RULES: dict[type, Callable[..., Entry | Parked]] = {
     Adjust: money.adjust,
 }
 _KINDS = {Charge: "charge", Release: "release", Refund: "refund"}
-_ATTEMPTS = 8
 _AFTER_A_LOST_RACE = 20
 """So many verbs lock the wallet at once after another process was faster than a hope."""
 
@@ -55,7 +55,7 @@ class Unguarded(Stale):
     """What was hoped for cannot be one guarded statement."""
 
 
-class Book(Reader):
+class Book(Evidence):
     """Wallets, holds and budgets of one tenant, kept in a database.
 
     Safe to share between threads. Every verb checks and writes in one transaction; repeating a
@@ -423,14 +423,8 @@ class Book(Reader):
                 if type(error) is Stale:
                     self._cautious = _AFTER_A_LOST_RACE
         self._cautious = max(0, self._cautious - 1)
-        waits = Retrying(
-            retry=retry_if_exception_type(retried),
-            stop=stop_after_attempt(_ATTEMPTS),
-            wait=wait_random(0, timedelta(milliseconds=50)),
-            reraise=True,
-        )
-        result: T = waits(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
-        return result
+        careful = partial(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
+        return self._store.persist(careful)
 
     def _run(
         self,

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from datetime import timedelta
 from functools import partial
 from threading import Lock, RLock
 from time import monotonic
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from weakref import WeakSet
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.pool import StaticPool
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_random
 
 from ledger.errors import (
     Fault,
@@ -36,6 +38,11 @@ __all__ = ["Joined", "KeyTaken", "Store", "Transient", "driver_errors", "make_en
 
 BUSY_SECONDS = 30
 """How long a write waits for another process to finish its own on SQLite."""
+
+T = TypeVar("T")
+
+_ATTEMPTS = 8
+_LONGEST_PAUSE = timedelta(milliseconds=50)
 
 _PATIENCE_MS = 1000
 """How long SQLite waits at a time: an interrupt is heard only in between."""
@@ -330,6 +337,20 @@ class Store:
         with lock, self.errors(), self._connection(begin) as connection:
             yield self._session(connection)
             connection.execute("ROLLBACK")
+
+    def persist(self, attempt: Callable[[], T]) -> T:
+        """Do something, again where another transaction was in its way, a few times.
+
+        Raises:
+            KeyTaken, Stale, Transient: it was in the way every time.
+        """
+        waits = Retrying(
+            retry=retry_if_exception_type(self.retried),
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random(0, _LONGEST_PAUSE),
+            reraise=True,
+        )
+        return waits(attempt)
 
     def _session(self, connection: Any) -> Session:
         if self.is_sqlite:

@@ -1,0 +1,221 @@
+"""What comparisons have found is kept once, listed, and closed by people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from conftest import Clock
+
+from ledger.book import Book
+from ledger.breaks import BreakRecord
+from ledger.errors import InvalidEntry, UnknownBreak, WriteOffAboveCap
+
+OCTOBER = {"since": "2026-10-01", "until": "2026-11-01"}
+STARTED_US = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp()) * 10**6
+ENDED_US = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 10**6
+FIFTH_US = int(datetime(2026, 10, 5, tzinfo=UTC).timestamp()) * 10**6
+CREDIT = 10**8
+
+
+def a_break(break_id: str, **changes: Any) -> BreakRecord:
+    """A charge of 40 credits for which the bill says 44."""
+    found = BreakRecord(
+        book="", id=break_id, kind="amount", wallet="studio", job="job-1", task="task-1",
+        ours_e8=40 * CREDIT, theirs_e8=44 * CREDIT, difference_e8=4 * CREDIT,
+        happened_at_us=FIFTH_US, cause=None, evidence="{}", status="open", owner=None, note=None,
+        closed_by=None, since_us=STARTED_US, until_us=ENDED_US, found_seq=0, seen_seq=0,
+        changed_at_us=0,
+    )  # fmt: skip
+    return found._replace(**changes)
+
+
+def keep(ledger: Book, *breaks: BreakRecord, digest: bytes = bytes(32), **more: Any) -> Any:
+    given = OCTOBER | {"options": {}, "result": {"lines": 7}} | more
+    return ledger.keep_reconciliation(breaks=breaks, digest=digest, **given)
+
+
+def test_the_same_comparison_again_changes_nothing(ledger: Book) -> None:
+    first = keep(ledger, a_break("b-1"))
+    assert (first.new, first.known, first.cleared, first.replayed) == (1, 0, 0, False)
+    again = keep(ledger, a_break("b-1"))
+    assert again.replayed
+    assert again.reconciliation == first.reconciliation
+    assert [item.seq for item in ledger.reconciliations()] == [1]
+    assert first.reconciliation.figures == {"lines": 7}
+
+
+def test_a_break_that_is_found_again_keeps_what_people_said_of_it(
+    ledger: Book, clock: Clock
+) -> None:
+    keep(ledger, a_break("b-1"), a_break("b-2", difference_e8=-CREDIT))
+    ledger.assign_break("b-1", "li")
+    ledger.resolve_break("b-2", "explained", note="agreed with support")
+    clock.now += timedelta(days=1)
+    kept = keep(
+        ledger, a_break("b-1", cause="rounding to nearest"), a_break("b-2"), digest=b"2" * 32
+    )
+    assert (kept.new, kept.known, kept.cleared) == (0, 2, 0)
+    first, second = ledger.break_named("b-1"), ledger.break_named("b-2")
+    assert (first.owner, first.cause, first.found_seq, first.seen_seq) == (
+        "li",
+        "rounding to nearest",
+        1,
+        2,
+    )
+    assert (second.status, second.note) == ("explained", "agreed with support")
+    assert second.difference == 4
+
+
+def test_an_open_break_that_is_not_found_again_is_cleared_and_may_come_back(
+    ledger: Book,
+) -> None:
+    keep(ledger, a_break("b-1"), a_break("b-2"))
+    ledger.resolve_break("b-2", "written_off", note="a cent", cap=4)
+    kept = keep(ledger, digest=b"2" * 32)
+    assert (kept.new, kept.known, kept.cleared) == (0, 0, 1)
+    assert [item.id for item in ledger.breaks()] == []
+    assert {item.id: item.status for item in ledger.breaks(None)} == {
+        "b-1": "cleared",
+        "b-2": "written_off",
+    }
+    back = keep(ledger, a_break("b-1"), a_break("b-2"), digest=b"3" * 32)
+    assert (back.new, back.known, back.cleared) == (1, 1, 0)
+    assert ledger.break_named("b-1").status == "open"
+    assert ledger.break_named("b-2").status == "written_off"
+
+
+def test_a_comparison_of_another_period_clears_nothing_of_this_one(ledger: Book) -> None:
+    keep(ledger, a_break("b-1"))
+    kept = keep(ledger, since="2026-11-01", until="2026-12-01")
+    assert kept.cleared == 0
+    assert [item.id for item in ledger.breaks()] == ["b-1"]
+
+
+def test_a_day_of_the_month_clears_what_was_found_for_that_day_only(ledger: Book) -> None:
+    keep(ledger, a_break("b-1"))
+    assert keep(ledger, since="2026-10-05", until="2026-10-06").cleared == 0
+    assert keep(ledger, since="2026-09-01", until="2026-12-01").cleared == 1
+
+
+def test_breaks_are_listed_by_status_kind_job_and_time(ledger: Book) -> None:
+    day_us = 86_400 * 10**6
+    keep(
+        ledger,
+        a_break("b-late", happened_at_us=FIFTH_US + day_us, kind="rounding"),
+        a_break("b-early", job="job-2"),
+    )
+    assert [item.id for item in ledger.breaks()] == ["b-early", "b-late"]
+    assert [item.id for item in ledger.breaks(kind="rounding")] == ["b-late"]
+    assert [item.id for item in ledger.breaks(job="job-2")] == ["b-early"]
+    assert [item.id for item in ledger.breaks(since="2026-10-06")] == ["b-late"]
+    assert [item.id for item in ledger.breaks(until="2026-10-06")] == ["b-early"]
+    assert ledger.breaks("explained") == []
+
+
+def test_what_is_written_off_in_a_period_stays_under_its_cap(ledger: Book) -> None:
+    # 4 and -4 credits: signs do not cancel, 8 are written off together.
+    keep(ledger, a_break("b-1"), a_break("b-2", difference_e8=-4 * CREDIT), a_break("b-3"))
+    ledger.resolve_break("b-1", "written_off", note="too small to ask", cap=8)
+    ledger.resolve_break("b-1", "written_off", note="too small to ask", cap=8)
+    ledger.resolve_break("b-2", "written_off", note="too small to ask", cap=8)
+    with pytest.raises(WriteOffAboveCap, match="write off 4 credits beside the 8 of its period"):
+        ledger.resolve_break("b-3", "written_off", note="too small to ask", cap="11.99999999")
+    assert ledger.break_named("b-3").status == "open"
+    ledger.resolve_break("b-1", "open")
+    ledger.resolve_break("b-3", "written_off", note="too small to ask", cap=8)
+
+
+def test_a_break_of_another_month_has_a_cap_of_its_own(ledger: Book) -> None:
+    later = {"since_us": ENDED_US, "until_us": ENDED_US + 1, "happened_at_us": ENDED_US}
+    keep(ledger, a_break("b-1"))
+    keep(ledger, a_break("b-2", **later), since="2026-11-01", until="2026-12-01")
+    for break_id in ("b-1", "b-2"):
+        ledger.resolve_break(break_id, "written_off", note="too small to ask", cap=4)
+
+
+def test_a_break_can_be_opened_again_and_forgets_the_entry_that_closed_it(ledger: Book) -> None:
+    keep(ledger, a_break("b-1"))
+    closed = ledger.resolve_break("b-1", "adjusted", closed_by="refund:break b-1")
+    assert closed.closed_by == "refund:break b-1"
+    assert ledger.resolve_break("b-1", "open").closed_by is None
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "problem"),
+    [
+        ("explained", {}, "note: is needed: why is it explained"),
+        ("written_off", {"note": "small"}, "cap: is needed"),
+        ("written_off", {"cap": 1}, "note: is needed"),
+        ("cleared", {}, "status: is 'cleared', not open"),
+        ("lost", {}, "status: is 'lost'"),
+        ("explained", {"note": "n" * 1001}, "note: has 1001 characters"),
+        ("explained", {"note": "x", "owner": " "}, "the owner"),
+    ],
+)
+def test_what_is_said_of_a_break_must_make_sense(
+    ledger: Book, status: Any, more: dict[str, Any], problem: str
+) -> None:
+    keep(ledger, a_break("b-1"))
+    with pytest.raises(InvalidEntry, match=problem):
+        ledger.resolve_break("b-1", status, **more)
+    assert ledger.break_named("b-1").status == "open"
+
+
+def test_an_unknown_break_is_refused(ledger: Book) -> None:
+    for ask in (
+        lambda: ledger.break_named("b-9"),
+        lambda: ledger.assign_break("b-9", "li"),
+        lambda: ledger.resolve_break("b-9", "open"),
+    ):
+        with pytest.raises(UnknownBreak, match="has no break 'b-9'"):
+            ask()
+
+
+@pytest.mark.parametrize(
+    ("breaks", "more", "problem"),
+    [
+        ([], {"until": "2026-10-01"}, "must be later than its start"),
+        (["b-1", "b-1"], {}, "b-1: was given twice"),
+    ],
+)
+def test_a_comparison_must_make_sense(
+    ledger: Book, breaks: list[str], more: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(InvalidEntry, match=problem):
+        keep(ledger, *map(a_break, breaks), **more)
+    with pytest.raises(InvalidEntry, match="kind: is 'odd'"):
+        keep(ledger, a_break("b-1", kind="odd"))
+    assert ledger.reconciliations() == []
+
+
+def test_a_period_is_reconciled_once_comparisons_cover_it_and_nothing_is_open(
+    ledger: Book,
+) -> None:
+    assert ledger.reconciled(**OCTOBER).state == "not yet"
+    keep(ledger, until="2026-10-16", since="2026-10-01")
+    assert ledger.reconciled(**OCTOBER).state == "not yet"
+    keep(ledger, since="2026-10-17", until="2026-11-01")
+    assert ledger.reconciled(**OCTOBER).state == "not yet"  # the 16th is missing
+    keep(ledger, since="2026-10-16", until="2026-10-17")
+    assert ledger.reconciled(**OCTOBER)[:2] == ("reconciled", 0)
+    assert ledger.reconciled(**OCTOBER).reconciliation is None
+    kept = keep(ledger, a_break("b-1"), a_break("b-2", job="job-2", difference_e8=-CREDIT))
+    found = ledger.reconciled(**OCTOBER)
+    assert (found.state, found.open_breaks, found.difference) == ("open breaks", 2, 3)
+    assert found.reconciliation == kept.reconciliation.seq
+    assert ledger.reconciled(**OCTOBER, job="job-2").open_breaks == 1
+    assert ledger.reconciled(**OCTOBER, job="job-3").state == "reconciled"
+    ledger.resolve_break("b-1", "explained", note="agreed")
+    ledger.resolve_break("b-2", "adjusted", closed_by="refund:x")
+    assert ledger.reconciled(**OCTOBER).state == "reconciled"
+
+
+def test_books_do_not_see_each_others_breaks(database_url: str, book: str) -> None:
+    with Book(database_url, book=book) as one, Book(database_url, book=f"{book}-2") as other:
+        keep(one, a_break("b-1"))
+        assert other.breaks() == []
+        keep(other, a_break("b-1"))
+        other.resolve_break("b-1", "explained", note="agreed")
+        assert one.break_named("b-1").status == "open"
