@@ -1,5 +1,5 @@
 """The provider's pricing rules. Goals: a document of 24 models in 50 ms, one quote in 30 µs, ten
-million motion-control jobs a second from a column.
+million motion-control jobs a second from a column, be they priced by a rate or by a formula.
 
 The provider's own document is measured where it is there (see `tests/rule_documents.py`).
 """
@@ -14,9 +14,20 @@ import polars as pl
 import pytest
 from bench_columns import ROWS, jobs
 from pytest_benchmark.fixture import BenchmarkFixture
-from rule_documents import document, load, motion_control, sample_text
+from rule_documents import (
+    Json,
+    apply,
+    constant,
+    document,
+    load,
+    motion_control,
+    sample_text,
+    tier,
+    variable,
+)
 
 from ledger import MotionControl, PublishedRules, Quote, price_frame
+from ledger.columns.plans import over
 from ledger.evolink.rules import Bill, Range, Rule, Rules
 
 KNOWN: dict[str, Any] = {"input_seconds": Decimal("12.4"), "quality": "1080p"}
@@ -124,3 +135,57 @@ def test_a_column_of_ten_million_jobs_by_the_rules(
         uc = max(int(billed * rate_uc + Decimal("0.5")), 244_944)
         assert row["maximum_e8"] == uc * 10_000
     benchmark.pedantic(price_frame, (frame, book), {"at": "2026-11-01"}, rounds=5)
+
+
+def formula() -> Json:
+    """Motion control with a tier, which no rate can say: twice as much above 20 seconds."""
+    found = motion_control()
+    above = apply("gt", variable("output_seconds"), constant("20"))
+    found["components"][0]["tiers"] = [tier(above, "2", "163296", minimum="244944")]
+    return found
+
+
+@pytest.mark.parametrize("floats", ["of three decimals", "as computed"])
+def test_a_column_of_ten_million_jobs_by_a_formula(
+    benchmark: BenchmarkFixture, floats: str
+) -> None:
+    """One float in seven of those that were computed is a hair off, and is read digit by digit."""
+    book = PublishedRules(json.dumps(document(formula())).encode(), "rules", source="rules.json")
+    assert set(book.formulas) == {"kling-v3-motion-control"}
+    frame = jobs(ROWS).with_columns(
+        pl.col("model").cast(pl.Enum(["kling-v3-motion-control"])),
+        pl.col("quality").cast(pl.Enum(["720p", "1080p"])),
+        pl.col("orientation").cast(pl.Enum(["image", "video"])),
+    )
+    if floats == "of three decimals":
+        exact = over((pl.col("seconds") * 1000).round(), 1000)
+        frame = frame.with_columns(exact.alias("seconds"))
+    first = price_frame(frame.head(60_000), book, at="2026-11-01")
+    for row in first.sample(300, seed=1).iter_rows(named=True):
+        longest = Decimal(10 if row["orientation"] == "image" else 30)
+        seconds = min(Decimal(str(row["seconds"])), longest)
+        rate_uc = Decimal(81_648 if seconds <= 20 else 163_296)
+        rate_uc *= Decimal("1.334") if row["quality"] == "1080p" else 1
+        uc = max(int(int(seconds + Decimal("0.5")) * rate_uc + Decimal("0.5")), 244_944)
+        assert row["maximum_e8"] == uc * 10_000
+    benchmark.pedantic(price_frame, (frame, book), {"at": "2026-11-01"}, rounds=5)
+
+
+def test_a_column_of_a_million_calls_of_a_text_model(benchmark: BenchmarkFixture) -> None:
+    sample = PublishedRules(sample_text(), "rules", source="rules.json")
+    number = pl.int_range(1_000_000, dtype=pl.Int64)
+    frame = pl.select(
+        model=pl.lit("gpt-5.6-luna").cast(pl.Enum(["gpt-5.6-luna"])),
+        cache_read_tokens=pl.lit(0),
+        cache_write_tokens=pl.lit(0),
+        input_tokens=number * 7919 % 500_000,
+        output_tokens=number * 31 % 9_000,
+        prompt_tokens=number * 7919 % 500_000,
+    )
+    names = frame.columns[1:]
+    priced = price_frame(frame, sample, at="2026-11-01")
+    assert priced["not_priced"].null_count() == frame.height
+    for row in priced.sample(300, seed=1).iter_rows(named=True):
+        bill = sample.rules.models["gpt-5.6-luna"].price({name: row[name] for name in names})
+        assert row["maximum_e8"] == bill.total_uc * 10_000
+    benchmark.pedantic(price_frame, (frame, sample), {"at": "2026-11-01"}, rounds=5)

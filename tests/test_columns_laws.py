@@ -109,6 +109,12 @@ OWN_FILES: Mapping[str, Mapping[str, str]] = {
         "more": 'charge = { quantum = 0.07 }\nsettles_on = "requested"',
     },
     "smallest": {"body": "video_edit", "rate": "0.5", "more": "smallest_charge = 5.55"},
+    "handed": {
+        "body": "motion_control",
+        "rate": "1.1",
+        "limits": LIMITS,
+        "more": 'rounding = { mode = "ceil" }\nsettles_on = "requested"\nlongest_seconds = 6',
+    },
     "call": {"body": "custom_element", "rate": "0.00000001", "unit": "call", "multiplier": ""},
     "large": {"body": "video_edit", "rate": "999999.99999999"},
 }
@@ -389,7 +395,7 @@ def test_all_lengths_at_the_edges_agree_with_the_scalar_function(
         lengths = [half + side * hair for half in halves for side in (-1, 0, 1)]
     models = OWN_MODELS if name == "own" else tuple(dict.fromkeys(MODELS))
     jobs = pl.DataFrame({"model": models}).with_columns(
-        pl.when(pl.col("model").str.contains("motion|up|steps"))
+        pl.when(pl.col("model").str.contains("motion|up|steps|handed"))
         .then(pl.lit("image"))
         .alias("character_orientation")
     )

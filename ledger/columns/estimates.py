@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import polars as pl
 
-from ledger.columns.frames import AMOUNTS, CAPPED, REASON, Engine
+from ledger.columns.expressions import AMOUNTS, CAPPED
+from ledger.columns.frames import FURTHER, REASON, Engine, further_options
 from ledger.columns.plans import (
     ALIASES,
     COUNT,
@@ -151,7 +152,8 @@ def estimate(
 
     Args:
         plan: a data frame, or a file: `.csv`, `.jsonl` or `.parquet`. Each row is a job: `model`,
-            `quality`, `orientation`, `sound`, `seconds`, `count`; other columns are labels.
+            `quality`, `orientation`, `sound`, `seconds`, `count`, and options that models of the
+            source have besides, such as `image_count`; other columns are labels.
         source: what prices the jobs.
         by: columns to group by: options or labels.
         at: the moment whose prices are taken; now, if None.
@@ -181,7 +183,7 @@ def estimate(
     engine = Engine.at(source, at, channel, expected_seconds)
     if model is not None:
         source.model(model)
-    opened = open_plan(plan, model)
+    opened = open_plan(plan, model, further_options(source))
     names = [by] if isinstance(by, str) else by
     by = tuple(ALIASES.get(name, name) for name in names)
     if opened.has_header:
@@ -230,22 +232,22 @@ class _Tally:
         part = part.with_columns(
             pl.lit(None, dtype=pl.String).alias(name) for name in self.by if name not in known
         )
-        amounts = self.engine.amounts_and_assumptions(part)
+        priced = self.engine.amounts_and_assumptions(part)
         settled = (
             pl.col(AMOUNTS[2]).is_not_null() & pl.col(COUNT).is_not_null() & pl.col(SHAPE).is_null()
         )
         watched = part if progress is None else _watched(part, progress, self.rows)
-        jobs = watched.with_columns(**amounts)
-        capped = pl.col(CAPPED) if CAPPED in amounts else pl.lit(value=False)
-        summed = self._summed(jobs, settled, capped).collect(engine="streaming")
+        summed = self._summed(priced(watched), settled, pl.col(CAPPED)).collect(engine="streaming")
         if rows := summed["__capped"].sum():
             self.engine.assume_capped(int(rows))
         first_row = self.rows + 1
         self.rows += int(summed["__rows"].sum())
         self.sums.append(summed.drop("__rows", "__left", "__capped"))
         if summed["__left"].sum():
-            columns = dict.fromkeys((*OPTIONS, RAW_SECONDS, COUNT, RAW_COUNT, SHAPE, *self.by))
-            numbered = part.with_columns(**amounts)
+            further = (name for name in known if name.startswith(FURTHER))
+            asked = (*OPTIONS, *further, RAW_SECONDS, COUNT, RAW_COUNT, SHAPE, *self.by)
+            columns = dict.fromkeys(asked)
+            numbered = priced(part)
             if ROW not in known:
                 numbered = numbered.with_row_index(ROW, offset=first_row)
             left = numbered.filter(~settled).select(ROW, *columns)
@@ -255,7 +257,10 @@ class _Tally:
     def _settle(self, left: pl.DataFrame) -> None:
         answered = self.engine.settle(left)
         priced = pl.col(REASON).is_null()
-        summed = self._summed(answered.lazy(), priced, leave=False).collect()
+        capped = pl.col(CAPPED)
+        summed = self._summed(answered.lazy(), priced, capped, leave=False).collect()
+        if rows := summed["__capped"].sum():
+            self.engine.assume_capped(int(rows))
         self.sums.append(summed.drop("__rows", "__left", "__capped"))
         if len(self.sums) > 32:
             self.sums = [self._merged()]
@@ -271,7 +276,7 @@ class _Tally:
         self,
         jobs: pl.LazyFrame,
         priced: pl.Expr,
-        capped: pl.Expr | None = None,
+        capped: pl.Expr,
         *,
         leave: bool = True,
     ) -> pl.LazyFrame:
@@ -289,7 +294,7 @@ class _Tally:
             left_out.sum().alias("__left_out"),
             pl.when(ranged).then(wide).otherwise(zero).sum().alias("__ranged"),
             (~priced).sum().alias("__left"),
-            (pl.lit(value=False) if capped is None else capped & priced).sum().alias("__capped"),
+            (capped & priced).sum().alias("__capped"),
             pl.len().cast(pl.Int64).alias("__rows"),
         ]
         if not self.by:

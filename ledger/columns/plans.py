@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from difflib import get_close_matches
@@ -15,21 +15,30 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from ledger.errors import Fault, InvalidPlan
+from ledger.evolink import OptionKind
 from ledger.units import plain
 
 __all__ = [
+    "CHOICE",
     "COUNT",
+    "GIVEN",
+    "NUMBER",
     "OPTIONS",
     "RAW_COUNT",
     "RAW_SECONDS",
     "ROW",
     "SECONDS",
     "SHAPE",
+    "WRITTEN",
+    "Further",
     "Plan",
     "canonical",
     "check_grouping",
     "open_plan",
+    "option_text",
+    "over",
     "readable",
+    "taken_from",
 ]
 
 Plan = str | Path | pl.DataFrame | pl.LazyFrame
@@ -53,7 +62,10 @@ OTHER_WORDS = {
 """Headers that people use for the known columns; asked about, not guessed."""
 
 KNOWN = (*OPTIONS, "seconds", "count")
-"""Columns of a plan; every other column is a label."""
+"""Columns of every plan; others are options of some models, or labels."""
+
+Further = Mapping[str, OptionKind]
+"""Options that some models have besides those of every plan: `number` or `choice`."""
 
 SECONDS, COUNT = "seconds", "count"
 """The length and the number of jobs, as numbers; null where they are not simply that."""
@@ -70,6 +82,10 @@ INTERNAL = (ROW, *EXTRA)
 RAW_SECONDS, RAW_COUNT = "__seconds", "__count"
 """The same as they were written; null where nothing was."""
 
+CHOICE, GIVEN, WRITTEN, NUMBER = "__choice ", "__given ", "__written ", "__number "
+"""Before the name of a further option: the text of a choice; of a number whether it is given, as it
+was written, and as Float64 where that says it exactly."""
+
 JSON_ENDINGS = (".jsonl", ".ndjson")
 """Endings of files of JSON lines."""
 
@@ -81,6 +97,8 @@ MOST_COUNT = 1_000_000_000
 
 _PLAIN_SECONDS = r"^[0-9]{1,20}(\.[0-9]{1,20})?$"
 _PLAIN_COUNT = r"^[0-9]{1,10}(\.0{1,9})?$"
+_PLAIN_NUMBER = r"^-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?$"
+_IS_GIVEN = pl.Enum(["given"])
 
 
 class Opened(NamedTuple):
@@ -114,18 +132,26 @@ def check_grouping(by: Sequence[str], opened: Opened) -> None:
         raise InvalidPlan(opened.where, found)
 
 
-def open_plan(plan: Plan, model: str | None = None) -> Opened:
+def taken_from(columns: Iterable[str], further: Further) -> Further:
+    """The further options that a plan with these columns can have."""
+    taken = {*KNOWN, *ALIASES}
+    names = [name.strip() for name in columns]
+    return {name: kind for name, kind in further.items() if name in names and name not in taken}
+
+
+def open_plan(plan: Plan, model: str | None = None, further: Further | None = None) -> Opened:
     """A plan, ready to be read.
 
     Args:
         plan: a file or a data frame.
         model: model of every row, for a plan without that column.
+        further: options of some models, which columns of their names then are.
 
     Raises:
         InvalidPlan: the file cannot be read, or its columns are wrong; also while iterating.
     """
     if isinstance(plan, (str, Path)):
-        where, frames = str(plan), _open(Path(plan))
+        where, frames = str(plan), _open(Path(plan), further or {})
         has_header = Path(plan).suffix.lower() not in JSON_ENDINGS
     else:
         if not isinstance(plan, (pl.DataFrame, pl.LazyFrame)):
@@ -137,7 +163,9 @@ def open_plan(plan: Plan, model: str | None = None) -> Opened:
     def checked(frame: pl.LazyFrame) -> pl.LazyFrame:
         schema = frame.collect_schema()
         # Of JSON lines, only the first part must show that there are models at all.
-        rows = canonical(frame, schema, where, model, must_have_model=frame is first)
+        rows = canonical(
+            frame, schema, where, model, further=further, must_have_model=frame is first
+        )
         names = (name for name in _names(schema) if name not in (*KNOWN, *INTERNAL))
         columns.extend(name for name in names if name not in columns)
         return rows
@@ -168,14 +196,19 @@ def canonical(
     where: str,
     model: str | None = None,
     *,
+    further: Further | None = None,
     must_have_model: bool = True,
 ) -> pl.LazyFrame:
     """Known columns under one name each and of a workable type; labels as they are.
 
+    A column of a further option stands there as a label, too, and may be grouped by.
+
     Raises:
         InvalidPlan: a column is missing, double, misspelt or of an unusable type.
     """
-    _check_header([name.strip() for name in schema if name not in INTERNAL], where)
+    headers = [name.strip() for name in schema if name not in INTERNAL]
+    _check_header(headers, where, further or {})
+    options = taken_from(headers, further or {})
     names = dict(zip(schema, _names(schema), strict=True))
     kinds = dict(zip(names.values(), schema.dtypes(), strict=True))
     found = [
@@ -198,6 +231,7 @@ def canonical(
         *(_option(name, kinds.get(name), model) for name in OPTIONS),
         *_seconds(kinds.get(SECONDS), where),
         *_count(kinds.get(COUNT), where),
+        *(each for name, kind in options.items() for each in _further(name, kind, kinds[name])),
         *labels,
     )
 
@@ -221,6 +255,59 @@ def _option(name: str, kind: pl.DataType | None, model: str | None) -> pl.Expr:
     return pl.col(name).cast(pl.String)
 
 
+def _further(name: str, option: OptionKind, kind: pl.DataType) -> Iterator[pl.Expr]:
+    """A further option, which is not given where its cell is empty."""
+    column = pl.col(name)
+    if isinstance(kind, (pl.Enum, pl.Categorical)) or kind == pl.Null:
+        column, kind = column.cast(pl.String), pl.String()
+    written = _written(column) if kind == pl.String else column
+    if option == "choice":
+        yield _text_of(written, kind).alias(f"{CHOICE}{name}")
+        return
+    given = pl.when(written.is_not_null()).then(pl.lit("given", dtype=_IS_GIVEN))
+    yield given.alias(f"{GIVEN}{name}")
+    if kind.is_float():
+        written = written.cast(pl.Float64)
+    elif not (kind.is_integer() or isinstance(kind, pl.Decimal)):
+        written = written.cast(pl.String)
+    yield written.alias(f"{WRITTEN}{name}")
+    yield _number_of(column, kind).alias(f"{NUMBER}{name}")
+
+
+def _text_of(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """A value as the text it would be written as; whole numbers without a point."""
+    text = column.cast(pl.String)
+    if isinstance(kind, pl.Decimal) and kind.scale:
+        return text.str.strip_chars_end("0").str.strip_chars_end(".")
+    if not kind.is_float():
+        return text
+    whole = column.cast(pl.Int64, strict=False)
+    return pl.when(whole.cast(kind) == column).then(whole.cast(pl.String)).otherwise(text)
+
+
+def _number_of(column: pl.Expr, kind: pl.DataType) -> pl.Expr:
+    """A number as Float64 where at most 15 digits say it, so that the float stands for no other."""
+    if kind == pl.String:
+        short = column.str.contains(_PLAIN_NUMBER) & (column.str.len_bytes() <= 16)
+        return _only(short, column).cast(pl.Float64, strict=False)
+    if isinstance(kind, pl.Decimal):
+        read = column.cast(pl.Float64)
+        fits = read.abs() < 10 ** max(15 - kind.scale, 0)
+        return _only(fits, read) if kind.scale <= 8 else pl.lit(None, dtype=pl.Float64)
+    if kind.is_integer() or kind.is_float():
+        return column.cast(pl.Float64)
+    return pl.lit(None, dtype=pl.Float64)
+
+
+def option_text(value: Any) -> str:
+    """A number of a further option as the rules write it: plain digits, where it is one."""
+    if isinstance(value, float):
+        value = Decimal(float.__repr__(value))
+    if isinstance(value, Decimal):
+        return plain(value) if value.is_finite() and -40 < value.adjusted() < 40 else str(value)
+    return str(value)
+
+
 def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
     """The length as it was written, and as Float64 where that decides the rounding exactly.
 
@@ -238,14 +325,16 @@ def _seconds(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
     if kind == pl.String:
         digits = _only(column.str.contains(_PLAIN_SECONDS), column)
         read = digits.cast(pl.Float64, strict=False)
-        at_edge = (column.str.len_bytes() > 15) & (read == (read * 1e6).round() / 1e6)
+        at_edge = (column.str.len_bytes() > 15) & (read == over((read * 1e6).round(), 10**6))
         written, number = _written(column), _only(~at_edge, read)
     elif isinstance(kind, pl.Decimal):
         written = column
         number = column.cast(pl.Float64) if kind.scale <= 8 else pl.lit(None, dtype=pl.Float64)
     elif kind == pl.Duration:
         written, number = _duration(column, kind)
-    elif kind.is_integer() or kind.is_float():
+    elif kind.is_float():
+        written = number = column.cast(pl.Float64)
+    elif kind.is_integer():
         written, number = column, column.cast(pl.Float64)
     else:
         raise InvalidPlan(where, [Fault(SECONDS, f"is of type {kind}; it must be a number")])
@@ -260,7 +349,9 @@ def _duration(column: pl.Expr, kind: pl.DataType) -> tuple[pl.Expr, pl.Expr]:
     sign = pl.when(total < 0).then(pl.lit("-")).otherwise(pl.lit(""))
     whole = (total.abs() // 10**decimals).cast(pl.String)
     rest = (total.abs() % 10**decimals).cast(pl.String).str.zfill(decimals)
-    return pl.concat_str([sign, whole, pl.lit("."), rest]), total / 10**decimals
+    return pl.concat_str([sign, whole, pl.lit("."), rest]), over(
+        total.cast(pl.Float64), 10**decimals
+    )
 
 
 def _count(kind: pl.DataType | None, where: str) -> tuple[pl.Expr, pl.Expr]:
@@ -295,11 +386,19 @@ def _only(condition: pl.Expr, column: pl.Expr) -> pl.Expr:
     return pl.when(condition).then(column).otherwise(None)
 
 
+def over(numbers: pl.Expr, divisor: int) -> pl.Expr:
+    """Floats divided by a power of ten, each to the nearest float.
+
+    By a plain number polars multiplies with its inverse, which is off by a digit now and then.
+    """
+    return numbers / (numbers * 0 + divisor)
+
+
 def _written(column: pl.Expr) -> pl.Expr:
     return _only(column != "", column)
 
 
-def _open(path: Path) -> Iterator[pl.LazyFrame]:
+def _open(path: Path, further: Further) -> Iterator[pl.LazyFrame]:
     where = str(path)
     if not path.is_file():
         raise InvalidPlan(where, [Fault("", "is not a file")])
@@ -307,11 +406,11 @@ def _open(path: Path) -> Iterator[pl.LazyFrame]:
         raise InvalidPlan(where, [Fault("", "is empty")])
     match path.suffix.lower():
         case ".csv":
-            return iter([_scan_csv(path)])
+            return iter([_scan_csv(path, further)])
         case ".parquet" | ".pq":
             return iter([pl.scan_parquet(path)])
         case suffix if suffix in JSON_ENDINGS:
-            return _read_json_lines(path)
+            return _read_json_lines(path, further)
         case ".json":
             problem = "is no plan; request bodies are priced by: kling-ledger quote"
             raise InvalidPlan(where, [Fault("", problem)])
@@ -320,7 +419,7 @@ def _open(path: Path) -> Iterator[pl.LazyFrame]:
             raise InvalidPlan(where, [Fault("", problem)])
 
 
-def _scan_csv(path: Path) -> pl.LazyFrame:
+def _scan_csv(path: Path, further: Further) -> pl.LazyFrame:
     # Every cell is read as text: only text still shows the digits that were written. One column
     # more than the header has catches what stands behind the last one, such as the 4 of an
     # unquoted 12,4. A row that is too short cannot be told from one with empty cells at its end.
@@ -332,7 +431,7 @@ def _scan_csv(path: Path) -> pl.LazyFrame:
     if len(names) == 1 and (found := re.search(r"[;\t|]", names[0])):
         problem = f"has {found.group()!r} between the columns; a plan has commas"
         raise InvalidPlan(str(path), [Fault("header", problem)])
-    _check_header(names, str(path))
+    _check_header(names, str(path), further)
     lazy = pl.scan_csv(
         path,
         has_header=False,
@@ -347,7 +446,7 @@ def _scan_csv(path: Path) -> pl.LazyFrame:
     return lazy.filter(~pl.all_horizontal(pl.exclude(ROW).is_null()))  # blank lines
 
 
-def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:
+def _read_json_lines(path: Path, further: Further) -> Iterator[pl.LazyFrame]:
     """Objects line by line; numbers are kept as the text they were written in."""
     with path.open("rb") as file:
         lines = enumerate(file, start=1)
@@ -356,7 +455,7 @@ def _read_json_lines(path: Path) -> Iterator[pl.LazyFrame]:
             for number, line in chunk:
                 if text := line.strip():
                     try:
-                        rows.append(_json_row(text))
+                        rows.append(_json_row(text, further))
                     except _LineError as error:
                         raise InvalidPlan(f"{path}, line {number}", [error.fault]) from None
             if rows:
@@ -373,7 +472,7 @@ class _LineError(Exception):
         super().__init__(problem)
 
 
-def _json_row(line: bytes) -> dict[str, str | None]:
+def _json_row(line: bytes, further: Further) -> dict[str, str | None]:
     try:
         text = line.decode("utf-8-sig")
         row = _DECODE(text)
@@ -388,7 +487,7 @@ def _json_row(line: bytes) -> dict[str, str | None]:
     except (ValueError, RecursionError) as error:
         raise _LineError("", f"is not JSON: {error}") from None
     if (labels := row.pop("labels", None)) is not None:
-        row |= _json_labels(labels, row)
+        row |= _json_labels(labels, row, further)
     for name, value in row.items():
         kind = type(value)
         if kind is str or value is None:
@@ -397,16 +496,16 @@ def _json_row(line: bytes) -> dict[str, str | None]:
             row[name] = "true" if value else "false"
         elif kind is not _Exponent:
             raise _LineError(name, "must be text or a number")
-        elif ALIASES.get(name, name) in (SECONDS, COUNT):
+        elif ALIASES.get(name, name) in (SECONDS, COUNT) or name in further:
             row[name] = value.digits()
     return row
 
 
-def _json_labels(labels: Any, row: dict[str, Any]) -> dict[str, Any]:
+def _json_labels(labels: Any, row: dict[str, Any], further: Further) -> dict[str, Any]:
     if not isinstance(labels, dict):
         raise _LineError("labels", "must be an object")
     for name in labels:
-        if name in row or name in KNOWN or name in ALIASES:
+        if name in row or name in KNOWN or name in ALIASES or name in further:
             raise _LineError(f"labels.{name}", "is the name of a column")
     return labels
 
@@ -442,8 +541,8 @@ _DECODE_PAIRS = json.JSONDecoder(
 ).decode
 
 
-def _check_header(names: Sequence[str], where: str) -> None:
-    """Refuse headers that are empty, double, or a slip of a known one.
+def _check_header(names: Sequence[str], where: str, further: Further) -> None:
+    """Refuse headers that are empty, double, or a slip of a known one or a further option.
 
     A slip would silently become a label, and the jobs would be priced without it.
     """
@@ -456,20 +555,25 @@ def _check_header(names: Sequence[str], where: str) -> None:
             found.append(Fault(name, "must not begin with two underscores"))
         elif canonical.index(meant) < position - 1:
             found.append(Fault(name, f"stands twice in the header (as {meant})"))
-        elif meant not in KNOWN and (slip := _slip(name, canonical)):
+        elif meant not in KNOWN and (slip := _slip(name, canonical, further)):
             problem = f"is not a known column; did you mean {slip}? A label needs another name"
             found.append(Fault(name, problem))
     if found:
         raise InvalidPlan(where, found)
 
 
-def _slip(name: str, canonical: Sequence[str]) -> str | None:
+def _slip(name: str, canonical: Sequence[str], further: Further) -> str | None:
     """The known column that this header was surely meant to be, where that one is not there."""
     lower = name.lower()
+    if name in further and lower not in OTHER_WORDS:
+        return None
     nearest = [OTHER_WORDS[lower]] if lower in OTHER_WORDS else []
     if not nearest:
         known = [item for item in (*KNOWN, *ALIASES) if abs(len(item) - len(lower)) <= 1]
         nearest = get_close_matches(lower, known, n=1, cutoff=0.75)
+    if not nearest:
+        options = [item for item in further if abs(len(item) - len(lower)) <= 1]
+        nearest = get_close_matches(lower, options, n=1, cutoff=0.9)
     if not nearest or ALIASES.get(nearest[0], nearest[0]) in canonical:
         return None
     return nearest[0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
 from difflib import get_close_matches
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from ledger.documents import ChannelDocument, ModelDocument
 from ledger.errors import (
@@ -51,12 +51,15 @@ from ledger.units import EXACT, ExchangeRate, ExchangeRates, e8_to_credits, iso,
 __all__ = [
     "ALIASES",
     "Inputs",
+    "OptionKind",
     "RuleFormula",
     "RuleTerms",
     "catalogue_fields",
+    "doubled",
     "inputs_of",
     "is_measured",
     "length_of",
+    "options_of",
     "written",
 ]
 
@@ -70,6 +73,9 @@ ALIASES: Final[Mapping[str, tuple[str, ...]]] = {
     "quality": ("resolution",),
 }
 """Names in requests of the parameters of rules (the provider's client, read 2026-11-23)."""
+
+OptionKind = Literal["number", "choice"]
+"""Whether an option may be any number within bounds, or is one of a few values."""
 
 _RAISED: Final = ", raised to its smallest charge"
 _LONG_PRODUCT: Final = Context(prec=200)
@@ -117,6 +123,36 @@ def catalogue_fields(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
         "options": {name: value for name, value in given.items() if name not in seconds}
     }
     return fields | ({"seconds": next(iter(seconds.values()))} if seconds else {})
+
+
+def doubled(rule: Rule, given: Mapping[str, Any]) -> list[Fault]:
+    """Options that say one parameter of a rule under two names, and not the same."""
+    found = []
+    for name in sorted({*rule.parameters, *rule.undeclared}):
+        said = {known: given[known] for known in _names_of(name, rule) if known in given}
+        if len(set(map(str, said.values()))) > 1:
+            found.append(Fault(", ".join(said), f"say two values of {name}"))
+    return found
+
+
+def options_of(rule: Rule) -> Mapping[str, OptionKind]:
+    """The options that a job of this rule may have, under all of their names."""
+    found: dict[str, OptionKind] = {}
+    for name in sorted({*rule.parameters, *rule.undeclared}):
+        parameter = rule.parameters.get(name)
+        if parameter is None:
+            is_number = "number" in rule.undeclared_kinds[name]
+        else:
+            is_number = parameter.type in {"integer", "decimal"} and parameter.values is None
+        for known in _names_of(name, rule):
+            found[known] = "number" if is_number else found.get(known, "choice")
+    return found
+
+
+def _names_of(name: str, rule: Rule) -> tuple[str, ...]:
+    """A parameter's own name and its other ones; what is declared under both has two meanings."""
+    aliases = (alias for alias in ALIASES.get(name, ()) if alias not in rule.parameters)
+    return name, *aliases
 
 
 def length_of(rule: Rule) -> str | None:
@@ -168,9 +204,7 @@ def inputs_of(rule: Rule, request: Request) -> Inputs:
 
 def _asked(request: Request, name: str, rule: Rule) -> Given | None:
     given = request.options if isinstance(request, CatalogueJob) else request.__dict__
-    # What is declared under both names has two meanings.
-    aliases = [alias for alias in ALIASES.get(name, ()) if alias not in rule.parameters]
-    for known in (name, *aliases):
+    for known in _names_of(name, rule):
         value = given.get(known)
         if isinstance(value, bool | int | str | Decimal):
             return value

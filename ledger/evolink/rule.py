@@ -27,7 +27,7 @@ from ledger.evolink.parts import (
 from ledger.evolink.values import NoResult, clip, decimal_text, quotient
 from ledger.units import MAX_AMOUNT_E8, Rounding, divide
 
-__all__ = ["UC_E8", "Bill", "BillLine", "Range", "Rule"]
+__all__ = ["UC_E8", "Bill", "BillLine", "Billing", "Range", "Rule", "billing_of"]
 
 UC_E8: Final = 10_000
 """Units of 10^-8 credit in one UC: 10,000 UC are one credit (evolink-cli, read 2026-11-23)."""
@@ -274,7 +274,7 @@ def _inputs(
     return found
 
 
-class _Terms(NamedTuple):
+class Billing(NamedTuple):
     """What a tier says, or the component where no tier holds, as integers to compute with."""
 
     tier: int | None
@@ -302,7 +302,8 @@ class _Terms(NamedTuple):
         return self.minimum if less(subtotal, self.minimum) else subtotal
 
 
-def _terms(component: Component, number: int | None) -> _Terms:
+def billing_of(component: Component, number: int | None) -> Billing:
+    """What a component says, or its tier of that number."""
     item = component if number is None else component.tiers[number]
     multiplier = Decimal(1) if isinstance(item, Component) else item.multiplier
     rate = item.rate_uc.as_integer_ratio()
@@ -310,7 +311,7 @@ def _terms(component: Component, number: int | None) -> _Terms:
         rate = component.rate_uc.as_integer_ratio()
     elif component.rounding_point == "per_tier":
         rate = divide(*rate, component.rounding_mode), 1
-    return _Terms(
+    return Billing(
         number,
         item.is_available,
         component.rounding_point,
@@ -343,8 +344,8 @@ class _Part:
             "Callable[[Mapping[str, Value]], Number]", compiled(component.quantity)
         )
         self._whens = tuple(compiled(tier.when) for tier in component.tiers)
-        self._terms = [_terms(component, number) for number in range(len(component.tiers))]
-        self._terms.append(_terms(component, None))
+        self._terms = [billing_of(component, number) for number in range(len(component.tiers))]
+        self._terms.append(billing_of(component, None))
         self.condition_variables = frozenset() if condition is None else variables_of(condition)
         read = (component.quantity, *(tier.when for tier in component.tiers))
         self.variables = self.condition_variables.union(*map(variables_of, read))
@@ -380,7 +381,7 @@ class _Part:
             terms.tier,
         )
 
-    def _terms_among(self, whens: Sequence[object]) -> _Terms:
+    def _terms_among(self, whens: Sequence[object]) -> Billing:
         matching = [number for number, when in enumerate(whens) if when is True]
         if len(matching) > 1:
             raise NoResult(f"tiers {' and '.join(map(str, matching))} match at once")
@@ -416,13 +417,13 @@ class _Part:
             raise problem
         return min(low for low, _ in spans), max(high for _, high in spans)
 
-    def _candidates(self, known: Known) -> list[tuple[_Terms, Known]]:
+    def _candidates(self, known: Known) -> list[tuple[Billing, Known]]:
         """The tiers that may hold, and none of them where that may be, with what is then known."""
         whens = [tier.when for tier in self.component.tiers]
         truths = [truth_of(when, known) for when in whens]
         if None not in truths or True in truths:
             return [(self._terms_among(truths), known)]
-        found: list[tuple[_Terms, Known]] = []
+        found: list[tuple[Billing, Known]] = []
         neither: Known | None = known
         for number, (when, truth) in enumerate(zip(whens, truths, strict=True)):
             if truth is None:
@@ -431,7 +432,7 @@ class _Part:
                 neither = None if neither is None else narrowed(when, False, neither)  # noqa: FBT003
         return [*found, (self._terms[-1], neither)] if neither is not None else found
 
-    def _between(self, terms: _Terms, known: Known) -> tuple[int, int]:
+    def _between(self, terms: Billing, known: Known) -> tuple[int, int]:
         if not terms.is_available:
             raise NoResult(_UNAVAILABLE)
         low, high = span_of(self.component.quantity, known)

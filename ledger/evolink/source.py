@@ -9,17 +9,25 @@ from datetime import date, datetime
 from decimal import Decimal
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
 
-from ledger.errors import Fault, InvalidPriceFile, RuleFailed, UnknownModel
-from ledger.evolink.formulas import ALIASES, RuleFormula, catalogue_fields
+from ledger.errors import Fault, InvalidPriceFile, InvalidRequest, RuleFailed, UnknownModel
+from ledger.evolink.formulas import (
+    ALIASES,
+    OptionKind,
+    RuleFormula,
+    catalogue_fields,
+    doubled,
+    options_of,
+)
 from ledger.evolink.kept import Kept, find, kept_names
 from ledger.evolink.loading import bytes_of
 from ledger.evolink.rules import Meta, Rule, Rules
-from ledger.evolink.shapes import Unshapely, as_prices, body_of, limits_of
+from ledger.evolink.shapes import REQUESTED, Unshapely, as_prices, body_of, limits_of
 from ledger.pricebook import InForce, PriceBook
 from ledger.pricebook.files import bundled_names, read_bundled, read_user_file
 from ledger.pricebook.schema import ModelFile, OverlayFile
@@ -43,9 +51,9 @@ _NO_PRICE = frozenset({"official_rate", "label_key"})
 class PublishedRules(PriceBook):
     """Prices as the provider's own pricing document has them.
 
-    A rule that is a rate times a length is a price like any other, so it is listed, compared,
-    overlaid and computed by column as one. The others are formulas, and each is priced by
-    evaluating the rule. Bodies, limits and longest clips, of which the rules say nothing, are
+    A rule that is a rate times a length is a price like any other, so it is listed, compared and
+    overlaid as one. The others are formulas, and each is priced by evaluating the rule, for a plan
+    of jobs by column. Bodies, limits and longest clips, of which the rules say nothing, are
     those of the bundled book.
     """
 
@@ -152,6 +160,21 @@ class PublishedRules(PriceBook):
     def models(self) -> tuple[str, ...]:
         """Ids of all models, sorted."""
         return tuple(sorted([*super().models, *self._formulas]))
+
+    @cached_property
+    def further_options(self) -> Mapping[str, OptionKind]:
+        """Options of jobs besides those that every source knows, with what their values are.
+
+        Each is an option of some model here; `job` refuses it for the others.
+        """
+        found: dict[str, OptionKind] = {}
+        for model, formula in self._formulas.items():
+            if self.kind(model) is CatalogueJob:
+                for name, kind in options_of(formula.rule).items():
+                    found[name] = "number" if kind == "number" else found.get(name, kind)
+        # A length that is asked for has a place of its own.
+        found.pop(REQUESTED, None)
+        return dict(sorted(found.items()))
 
     def model(self, name: str) -> str:
         """The id of a model, by id or short name.
@@ -274,7 +297,10 @@ class PublishedRules(PriceBook):
         said |= dict(options or {})
         if seconds is not None:
             said["seconds"] = seconds
-        fields = catalogue_fields(self._formulas[name].rule, said)
+        rule = self._formulas[name].rule
+        fields = catalogue_fields(rule, said)
+        if found := doubled(rule, fields["options"]):
+            raise InvalidRequest(f"request for {name}", found)
         return build(CatalogueJob, {"model": name} | fields, None)
 
     def terms(
