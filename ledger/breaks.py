@@ -168,11 +168,13 @@ class Kept(NamedTuple):
 
     reconciliation: ReconciliationRecord
     new: int
-    """Breaks that were not known before, or were cleared and are there again."""
+    """Breaks that were not known before, or are open again: cleared ones, and others' sums."""
     known: int
     """Breaks that an earlier comparison had found."""
     cleared: int
     """Open breaks of the period that this comparison did not find any more."""
+    breaks: tuple[BreakRecord, ...]
+    """The breaks it found as they now stand, in the order they were given."""
     replayed: bool
     """Whether the very same comparison with the same outcome was kept before; nothing changed."""
 
@@ -186,7 +188,7 @@ class Reconciled(NamedTuple):
     difference_e8: int
     """Sum of the open breaks' differences."""
     reconciliation: int | None
-    """The latest comparison that covers the period, if one alone does."""
+    """The latest of the comparisons that cover the period, alone or together."""
 
     @property
     def difference(self) -> Decimal:

@@ -20,8 +20,9 @@ from ledger.breaks import (
     ReconciliationRecord,
 )
 from ledger.errors import Fault, InvalidEntry, StoreUnavailable, UnknownBreak, WriteOffAboveCap
-from ledger.records import name, us
+from ledger.records import ImportRecord, name, us
 from ledger.store import KeyTaken, Session, Stale, Transient, evidence
+from ledger.store.periods import covering
 from ledger.units import Amount, credits_to_e8, parse_moment
 
 __all__ = ["Evidence"]
@@ -58,6 +59,7 @@ class Evidence(Reader):
         options: Mapping[str, Any],
         result: Mapping[str, Any],
         breaks: Sequence[BreakRecord],
+        files: Sequence[ImportRecord] = (),
     ) -> Kept:
         """Keep one comparison and its breaks, in one transaction.
 
@@ -71,6 +73,7 @@ class Evidence(Reader):
             options: how it was compared, as plain values for JSON.
             result: counts and sums, as plain values for JSON.
             breaks: what was found; status and the numbers of comparisons are filled in here.
+            files: what was read for it; one that is known is not kept again.
 
         Raises:
             InvalidEntry, InvalidMoment: a period that ends before it starts, a break of no known
@@ -90,7 +93,8 @@ class Evidence(Reader):
             fresh = [item for item in breaks if item.id not in known]
             gone = self._gone(session, since_us, until_us, {item.id for item in breaks})
             if latest is not None and latest[2:7] == said and not (fresh or changed or gone):
-                return Kept(latest, 0, len(known), 0, replayed=True)
+                same = tuple(known[item.id] for item in breaks)
+                return Kept(latest, 0, len(known), 0, same, replayed=True)
             seq = 1 if latest is None else latest.seq + 1
             record = ReconciliationRecord(self.book, seq, *said, now_us)
             evidence.add_reconciliation(session, record)
@@ -101,8 +105,12 @@ class Evidence(Reader):
             for item in gone:
                 cleared = item._replace(status="cleared", changed_at_us=now_us)
                 evidence.change_break(session, cleared, ("status", "changed_at_us"))
-            back = sum(known[item.id].status == "cleared" for item in changed)
-            return Kept(record, len(fresh) + back, len(known) - back, len(gone), replayed=False)
+            evidence.add_imports(session, [item._replace(book=self.book) for item in files])
+            back = sum(_comes_back(item, known[item.id]) for item in changed)
+            now = evidence.breaks_by_id(session, self.book, [item.id for item in breaks])
+            stand = tuple(now[item.id] for item in breaks)
+            new = len(fresh) + back
+            return Kept(record, new, len(known) - back, len(gone), stand, replayed=False)
 
         return self._keeping(keep)
 
@@ -232,13 +240,12 @@ class Evidence(Reader):
         """
         since_us, until_us = us(parse_moment(since)), us(parse_moment(until))
         with self._store.reading() as session:
-            compared = evidence.comparisons_between(session, self.book, since_us, until_us)
+            compared = covering(session, self.book, since_us, until_us)
             open_e8 = evidence.open_differences(session, self.book, since_us, until_us, job=job)
-        if not _covers(compared, since_us, until_us):
-            return Reconciled("not yet", len(open_e8), sum(open_e8), None)
-        alone = [seq for seq, start, end in compared if start <= since_us and until_us <= end]
         state: ReconciledState = "open breaks" if open_e8 else "reconciled"
-        return Reconciled(state, len(open_e8), sum(open_e8), max(alone, default=None))
+        if compared is None:
+            state = "not yet"
+        return Reconciled(state, len(open_e8), sum(open_e8), compared)
 
     # How it is written
 
@@ -311,8 +318,15 @@ def _one_of(field: str, value: str | None, known: Collection[str]) -> None:
 
 def _differs(found: BreakRecord, known: BreakRecord) -> bool:
     """Whether a comparison says other things of a break than the one before."""
-    same = all(getattr(found, field) == getattr(known, field) for field in _FOUND)
-    return not same or known.status == "cleared"
+    return known.status == "cleared" or any(
+        getattr(found, field) != getattr(known, field) for field in _FOUND
+    )
+
+
+def _comes_back(found: BreakRecord, known: BreakRecord) -> bool:
+    """Whether a closed break is open again: it was gone, or what was said was of another sum."""
+    changed = found.difference_e8 != known.difference_e8
+    return known.status == "cleared" or (known.status != "open" and changed)
 
 
 def _new(item: BreakRecord, record: ReconciliationRecord) -> BreakRecord:
@@ -326,17 +340,7 @@ def _new(item: BreakRecord, record: ReconciliationRecord) -> BreakRecord:
 
 
 def _take_over(session: Session, known: BreakRecord, found: BreakRecord, now_us: int) -> None:
-    """Write what a comparison now says; what had been cleared is open again."""
-    status = "open" if known.status == "cleared" else known.status
+    """Write what a comparison now says; what was cleared, or said of another sum, is open again."""
+    status = "open" if _comes_back(found, known) else known.status
     record = found._replace(book=known.book, status=status, changed_at_us=now_us)
     evidence.change_break(session, record, (*_FOUND, "status", "changed_at_us"))
-
-
-def _covers(compared: Sequence[tuple[int, int, int]], since_us: int, until_us: int) -> bool:
-    """Whether stretches of time, sorted by their start, cover a period together."""
-    reached_us = since_us
-    for _, start_us, end_us in compared:
-        if start_us > reached_us:
-            return False
-        reached_us = max(reached_us, end_us)
-    return reached_us >= until_us

@@ -6,16 +6,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ledger.breaks import BreakRecord, ReconciliationRecord
+from ledger.records import ImportRecord
 from ledger.store.session import Session, columns
 
 __all__ = [
     "add_breaks",
+    "add_imports",
     "add_reconciliation",
     "break_named",
     "breaks",
     "breaks_by_id",
     "change_break",
-    "comparisons_between",
     "latest_reconciliation",
     "open_differences",
     "reconciliations",
@@ -39,13 +40,6 @@ def latest_reconciliation(session: Session, book: str) -> ReconciliationRecord |
 def add_reconciliation(session: Session, record: ReconciliationRecord) -> None:
     """Keep a comparison."""
     session.fill("reconciliations", [record])
-
-
-def comparisons_between(
-    session: Session, book: str, since_us: int, until_us: int
-) -> list[tuple[int, int, int]]:
-    """(seq, start, end) of the comparisons that touch a period, by their start."""
-    return session.rows(_TOUCHING, (book, until_us, since_us))
 
 
 def breaks(session: Session, book: str, conditions: Mapping[str, Any]) -> list[BreakRecord]:
@@ -74,6 +68,13 @@ def breaks_by_id(session: Session, book: str, ids: Collection[str]) -> dict[str,
 def add_breaks(session: Session, records: Sequence[BreakRecord]) -> None:
     """Keep breaks that were not known."""
     session.fill("breaks", records)
+
+
+def add_imports(session: Session, records: Sequence[ImportRecord]) -> None:
+    """Keep which files were read, unless they are known."""
+    for record in records:
+        if session.row(_IMPORT, (record.book, record.kind, record.digest)) is None:
+            session.fill("imports", [record])
 
 
 def see_breaks(session: Session, book: str, ids: Collection[str], seq: int) -> None:
@@ -109,10 +110,7 @@ def written_off(session: Session, book: str, record: BreakRecord) -> int:
 
 _RECONCILIATIONS = f"SELECT {columns('reconciliations')} FROM reconciliations WHERE book = ?"
 _BREAKS = f"SELECT {columns('breaks')} FROM breaks WHERE book = ?"
-_TOUCHING = (
-    "SELECT seq, since_us, until_us FROM reconciliations"
-    " WHERE book = ? AND since_us < ? AND until_us > ? ORDER BY since_us, seq"
-)
+_IMPORT = "SELECT 1 FROM imports WHERE book = ? AND kind = ? AND digest = ?"
 _OPEN = (
     "SELECT difference_e8 FROM breaks WHERE book = ? AND status = 'open'"
     " AND happened_at_us >= ? AND happened_at_us < ?"

@@ -1,0 +1,245 @@
+"""A book held against a statement from a file: read, compared, and kept in the book."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from ledger.breaks import BreakRecord, Kept
+from ledger.errors import Fault, InvalidStatement
+from ledger.jobs import Ledger
+from ledger.pricing import PriceSource
+from ledger.reconcile.books import cash_of, read_book
+from ledger.reconcile.frames import INVOICES
+from ledger.reconcile.kept import record_of
+from ledger.reconcile.reconciling import HOUR_US, reconcile
+from ledger.reconcile.results import EXACTLY, Reconciliation, Tolerance
+from ledger.records import ImportRecord, us
+from ledger.statements import Mapping, StatementFile, read_statement
+from ledger.units import Amount, credits_to_e8, parse_moment, show_credits
+
+__all__ = ["Held", "reconcile_book", "tolerance_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A book held against a statement."""
+
+    book: str
+    """Name of the book."""
+    statement: StatementFile
+    """What was read."""
+    cash: StatementFile | None
+    """The provider's invoices, where they were given."""
+    result: Reconciliation
+    """What was found."""
+    breaks: list[BreakRecord]
+    """The breaks as the book keeps them, with what people have said of them; in order of time."""
+    kept: Kept | None
+    """What keeping it changed; None where nothing was kept."""
+
+    @property
+    def open_breaks(self) -> list[BreakRecord]:
+        """Those that nobody has dealt with."""
+        return [record for record in self.breaks if record.status == "open"]
+
+    @property
+    def rejected(self) -> int:
+        """Lines that could not be read, which are in none of the sums."""
+        return sum(len(file.rejected) for file in (self.statement, self.cash) if file is not None)
+
+
+def reconcile_book(
+    book: Ledger,
+    statement: str | Path | StatementFile,
+    *,
+    since: datetime | date | str,
+    until: datetime | date | str,
+    mapping: Mapping | None = None,
+    cash: str | Path | StatementFile | None = None,
+    cash_mapping: Mapping | None = None,
+    prices: PriceSource | None = None,
+    alternatives: Sequence[PriceSource] | None = None,
+    tolerance: Tolerance = EXACTLY,
+    window_us: int = HOUR_US,
+    keep: bool = True,
+    allow_rejected: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Held:
+    """Hold a book against what the provider says it charged, over a period.
+
+    The comparison and its breaks are kept in the book, once: the same statement again changes
+    nothing. With lines that cannot be read nothing is kept, unless that is allowed, because what
+    they say is in none of the sums.
+
+    Args:
+        book: whose jobs.
+        statement: the provider's file, or what was read of it.
+        since: first moment of the period.
+        until: first moment after it.
+        mapping: how the statement is to be read; guessed, if None.
+        cash: the provider's invoices, to be held against the top-ups; not looked at, if None.
+        cash_mapping: how they are to be read.
+        prices: what the jobs were priced with; the book's own, if None.
+        alternatives: other prices the bill may have been made with; the other bundled price books,
+            if None.
+        tolerance: which differences are let through.
+        window_us: how far apart a line and a job may be that have no name in common.
+        keep: whether to keep it.
+        allow_rejected: keep it also where lines could not be read.
+        progress: is told the number of lines read.
+
+    Raises:
+        InvalidStatement, InvalidMapping: the files.
+        InvalidInput: the period ends before it starts.
+        MissingExtra: a workbook, and the extra `xlsx` is not installed.
+    """
+    since_us, until_us = us(parse_moment(since)), us(parse_moment(until))
+    bill = _read(statement, mapping, progress)
+    invoices = None if cash is None else _read(cash, cash_mapping, progress)
+    prices = book.prices if prices is None else prices
+    result = reconcile(
+        read_book(book, bill.frame, since_us=since_us, until_us=until_us),
+        bill.frame,
+        since_us=since_us,
+        until_us=until_us,
+        prices=prices,
+        now_us=us(book.now()),
+        alternatives=alternatives,
+        tolerance=tolerance,
+        cash=None if invoices is None else _invoices(invoices),
+        book_cash=None if invoices is None else cash_of(book, since_us=since_us, until_us=until_us),
+        window_us=window_us,
+    )
+    found = [record_of(item, since_us=since_us, until_us=until_us) for item in result.breaks]
+    held = Held(book.book, bill, invoices, result, found, None)
+    if not keep or (held.rejected and not allow_rejected):
+        return held
+    options = _options(bill, invoices, prices, tolerance, window_us)
+    kept = book.keep_reconciliation(
+        since=since,
+        until=until,
+        digest=_digest(bill, invoices),
+        options=options,
+        result=_figures(held),
+        breaks=found,
+        files=_imports(bill, invoices, us(book.now())),
+    )
+    return Held(book.book, bill, invoices, result, list(kept.breaks), kept)
+
+
+def tolerance_of(
+    absolute: Amount | None = None, percent: Decimal | None = None, cap: Amount | None = None
+) -> Tolerance:
+    """A tolerance from credits and a percentage.
+
+    Raises:
+        InvalidAmount: an amount is none.
+
+    >>> tolerance_of("0.01", Decimal("0.5"))
+    Tolerance(absolute_e8=1000000, relative=Decimal('0.005'), cap_e8=None)
+    """
+    return Tolerance(
+        None if absolute is None else credits_to_e8(absolute),
+        None if percent is None else percent.scaleb(-2),
+        None if cap is None else credits_to_e8(cap),
+    )
+
+
+def _read(
+    given: str | Path | StatementFile,
+    mapping: Mapping | None,
+    progress: Callable[[int], None] | None,
+) -> StatementFile:
+    if isinstance(given, StatementFile):
+        return given
+    return read_statement(given, mapping, progress=progress)
+
+
+def _invoices(file: StatementFile) -> pl.DataFrame:
+    """A statement of purchases: its ids are invoices, its amounts credits that came in.
+
+    Raises:
+        InvalidStatement: it has no ids, or no money.
+    """
+    frame = file.frame
+    faults = [
+        Fault(name, f"is in no line of it; {what}")
+        for name, columns, what in (
+            ("task or key", ["task", "key"], "the number of the invoice is to be one of them"),
+            ("money", ["money_e8"], "what was paid"),
+        )
+        if all(frame[column].null_count() == frame.height for column in columns)
+    ]
+    if faults:
+        raise InvalidStatement(file.name, faults)
+    columns = {
+        "invoice": pl.coalesce("key", "task"),
+        "credits_e8": pl.col("amount_e8").abs(),
+        "money_e8": pl.col("money_e8").abs(),
+        "currency": pl.col("currency"),
+        "at_us": pl.col("at_us"),
+    }
+    return frame.select(columns[name].alias(name) for name in INVOICES)
+
+
+def _digest(bill: StatementFile, invoices: StatementFile | None) -> bytes:
+    return hashlib.sha256(bill.digest + (b"" if invoices is None else invoices.digest)).digest()
+
+
+def _options(
+    bill: StatementFile,
+    invoices: StatementFile | None,
+    prices: PriceSource,
+    tolerance: Tolerance,
+    window_us: int,
+) -> dict[str, Any]:
+    """How it was compared, for whoever asks later."""
+    files = [_file(bill)] if invoices is None else [_file(bill), _file(invoices)]
+    return {
+        "files": files,
+        "prices": prices.name,
+        "tolerance": None if tolerance.absolute_e8 is None else show_credits(tolerance.absolute_e8),
+        "tolerance_part": None if tolerance.relative is None else str(tolerance.relative),
+        "tolerance_cap": None if tolerance.cap_e8 is None else show_credits(tolerance.cap_e8),
+        "window_us": window_us,
+    }
+
+
+def _file(file: StatementFile) -> dict[str, Any]:
+    return {"name": file.name, "sha256": file.digest.hex(), "lines": file.lines}
+
+
+def _figures(held: Held) -> dict[str, Any]:
+    """Counts and sums, for whoever asks later; amounts as texts."""
+    totals = held.result.totals
+    return {
+        "lines": totals.lines_of_period,
+        "lines_matched": totals.lines_matched,
+        "lines_rejected": held.rejected,
+        "jobs": totals.jobs,
+        "jobs_matched": totals.jobs_matched,
+        "ours": show_credits(totals.ours_e8),
+        "theirs": show_credits(totals.theirs_e8),
+        "difference": show_credits(totals.difference_e8),
+        "breaks": len(held.result.breaks),
+        "tolerated": len(held.result.tolerated),
+        "causes": [item.sentence for item in held.result.causes],
+    }
+
+
+def _imports(
+    bill: StatementFile, invoices: StatementFile | None, now_us: int
+) -> list[ImportRecord]:
+    files = [("statement", bill), *([] if invoices is None else [("cash", invoices)])]
+    return [
+        ImportRecord("", kind, file.digest, file.name, file.lines, 0, 1, None, now_us)
+        for kind, file in files
+    ]
