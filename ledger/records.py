@@ -7,7 +7,7 @@ Times are whole microseconds since 1970 in UTC (`…_us`), amounts are units of 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 from unicodedata import category
 
 from ledger.errors import Fault, InvalidEntry, InvalidMoment
-from ledger.units import e8_to_credits
+from ledger.units import e8_to_credits, parse_moment
 
 __all__ = [
     "GENESIS",
@@ -26,15 +26,20 @@ __all__ = [
     "Crossing",
     "Entry",
     "Hold",
+    "ImportRecord",
     "InboxRecord",
     "Kind",
     "Lot",
+    "MessageRecord",
     "Parked",
+    "Period",
     "Policy",
     "Statement",
     "StatementLine",
+    "TaskRecord",
     "TrialLine",
     "WalletRecord",
+    "closed_periods",
     "digest_of",
     "entry_hash",
     "labels_text",
@@ -54,6 +59,8 @@ Kind = Literal[
     "adjust",
     "lapse",
     "budget",
+    "close",
+    "reopen",
 ]
 """Kinds of entries: one per verb that changes a wallet."""
 
@@ -149,6 +156,21 @@ class Entry(NamedTuple):
     def details(self) -> dict[str, Any]:
         """`facts`, read."""
         return {} if self.facts is None else json.loads(self.facts)
+
+    @property
+    def corrects(self) -> str | None:
+        """The closed period that it happened in, where that was closed before it was told."""
+        found: str | None = self.details.get("corrects")
+        return found
+
+    @property
+    def told_at_us(self) -> int:
+        """When it was told to have happened, in microseconds since 1970.
+
+        Not `happened_at_us`, where the period was closed already or the teller's clock was ahead.
+        """
+        at = self.details.get("at")
+        return self.happened_at_us if at is None else us(parse_moment(at))
 
     @property
     def crossed(self) -> tuple[Crossing, ...]:
@@ -302,6 +324,8 @@ class WalletRecord(NamedTuple):
     expires_at_us: int | None
     budgets_seq: int
     recorded_at_us: int
+    closed_until_us: int | None
+    """Nothing happens before this moment any more: the end of the last closed period."""
 
 
 class InboxRecord(NamedTuple):
@@ -325,6 +349,134 @@ class InboxRecord(NamedTuple):
     def is_discarded(self) -> bool:
         """Whether a person said that it will never be applied."""
         return self.discarded_at_us is not None
+
+
+class TaskRecord(NamedTuple):
+    """A task of the provider, as far as its messages tell; see `ledger.tables.TaskRow`."""
+
+    book: str
+    id: str
+    """The provider's name for it."""
+    job: str | None
+    """The hold it belongs to; None until somebody says so."""
+    model: str | None
+    status: str
+    """The provider's word: pending, processing, completed, failed, cancelled, or a new one."""
+    state: str
+    """What follows for the book: running, settled, unproven, unpriced, disputed."""
+    facts: str
+    """JSON: what all its messages say together."""
+    applied: int
+    """1 where the book has done what the facts ask for."""
+    version: int
+    """Counts changes; it guards every write."""
+    first_heard_at_us: int
+    last_heard_at_us: int
+
+    @property
+    def first_heard_at(self) -> datetime:
+        """When the first message about it was received."""
+        return moment(self.first_heard_at_us)
+
+    @property
+    def last_heard_at(self) -> datetime:
+        """When the latest message about it was received."""
+        return moment(self.last_heard_at_us)
+
+
+class MessageRecord(NamedTuple):
+    """A message about a task as it came; see `ledger.tables.MessageRow`."""
+
+    book: str
+    task: str
+    digest: bytes
+    """SHA-256 of the body."""
+    body: str
+    received_at_us: int
+    recorded_at_us: int
+
+
+class ImportRecord(NamedTuple):
+    """How far a file was read into the book; see `ledger.tables.ImportRow`."""
+
+    book: str
+    kind: str
+    """tasks, statement, cash, or corrections."""
+    digest: bytes
+    """SHA-256 of the file."""
+    name: str
+    lines: int
+    """Lines that were read."""
+    offset_bytes: int
+    """Where the first line begins that was not read."""
+    complete: int
+    """1 where all of it was read."""
+    result: str | None
+    """JSON: what came of it so far."""
+    recorded_at_us: int
+
+
+class Period(NamedTuple):
+    """A period of a book that was closed, or opened again; see `ledger.tables.PeriodRow`."""
+
+    book: str
+    seq: int
+    """Its place among all closings and reopenings of the book, from 1."""
+    action: str
+    """close or reopen."""
+    name: str
+    """As it was asked for: 2026-10, or 2026-10-01/2026-11-01."""
+    start_us: int
+    """First moment inside."""
+    end_us: int
+    """First moment outside."""
+    timezone: str
+    """Where its days begin."""
+    reconciliation: int | None
+    """The latest of the comparisons with the provider's bill that it was closed on."""
+    reason: str | None
+    """Why it was reopened, or closed without a comparison or with open breaks."""
+    recorded_at_us: int
+    replayed: bool = False
+    """Whether it was closed or reopened before, and nothing was written now."""
+
+    @property
+    def start(self) -> datetime:
+        """First moment inside."""
+        return moment(self.start_us)
+
+    @property
+    def end(self) -> datetime:
+        """First moment outside."""
+        return moment(self.end_us)
+
+    @property
+    def digest(self) -> bytes:
+        """SHA-256 over its row, which stands in the entries that it made."""
+        return digest_of(*self[1:10])
+
+    @property
+    def recorded_at(self) -> datetime:
+        """When it was closed or reopened."""
+        return moment(self.recorded_at_us)
+
+
+def closed_periods(periods: Iterable[Period]) -> list[Period]:
+    """The periods that are closed now, in the order of time, by everything done to them so far.
+
+    >>> october = Period("main", 1, "close", "2026-10", 5, 8, "UTC", None, None, 9)
+    >>> november = Period("main", 2, "close", "2026-11", 8, 11, "UTC", None, None, 12)
+    >>> again = november._replace(seq=3, action="reopen")
+    >>> [period.name for period in closed_periods([october, november, again])]
+    ['2026-10']
+    """
+    closed: list[Period] = []
+    for period in periods:
+        if period.action == "close":
+            closed.append(period)
+        elif closed:
+            closed.pop()
+    return closed
 
 
 class Balance(NamedTuple):

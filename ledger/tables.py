@@ -120,6 +120,8 @@ class WalletRow(_Row, table=True):
     """The last entry that changed a budget; 0 where there is none."""
     recorded_at_us: int = _int()
     """When the last entry was written."""
+    closed_until_us: int | None = _int(nullable=True)
+    """Nothing happens before this moment any more: the end of the last closed period."""
 
 
 class EntryRow(_Row, table=True):
@@ -143,7 +145,7 @@ class EntryRow(_Row, table=True):
             "kind = 'reserve' OR kind = 'charge' OR kind = 'release'"
             " OR kind = 'refund' OR kind = 'top_up' OR kind = 'extend'"
             " OR kind = 'adjust' OR kind = 'lapse' OR kind = 'open'"
-            " OR kind = 'budget'",
+            " OR kind = 'budget' OR kind = 'close' OR kind = 'reopen'",
         ),
         _check("seq", "seq >= 1"),
         _check("held_after", "held_after_e8 >= 0"),
@@ -380,6 +382,14 @@ class TaskRow(_Row, table=True):
             sqlite_where=sql("state <> 'settled'"),
             postgresql_where=sql("state <> 'settled'"),
         ),
+        # Those that wait for their job, or that the book has refused.
+        Index(
+            "tasks_waiting",
+            "book",
+            "id",
+            sqlite_where=sql("applied = 0"),
+            postgresql_where=sql("applied = 0"),
+        ),
         _check(
             "state",
             "state IN ('running','settled','unproven','unpriced','disputed')",
@@ -413,14 +423,14 @@ class MessageRow(_Row, table=True):
 
     __tablename__: ClassVar[Any] = "messages"
     __table_args__ = (
-        Index("messages_of_task", "book", "task"),
         _check("digest", "length(digest) = 32"),
         {"sqlite_strict": True, "sqlite_with_rowid": False},
     )
     book: str = _text(primary_key=True)
+    task: str = _text(primary_key=True)
+    """First in the key: tasks are named by the time, so that what is new stands together."""
     digest: bytes = Field(sa_column=Column(LargeBinary, primary_key=True, nullable=False))
     """SHA-256 of the body."""
-    task: str = _text()
     body: str = _text()
     received_at_us: int = _int()
     recorded_at_us: int = _int()

@@ -11,7 +11,7 @@ from typing import Any, Self, TypeVar
 
 from sqlalchemy import Connection
 
-from ledger.book import inbox, limits, money, releasing, reserving, settling
+from ledger.book import inbox, limits, money, periods, releasing, reserving, settling
 from ledger.book.evidence import Evidence
 from ledger.book.items import Adjust, Charge, Extend, Item, Refund, Release, Reserve, TopUp, When
 from ledger.book.reading import Clock
@@ -25,7 +25,7 @@ from ledger.errors import (
     StoreError,
     StoreUnavailable,
 )
-from ledger.records import Entry, InboxRecord, Parked, Policy, name
+from ledger.records import Entry, InboxRecord, Parked, Period, Policy, name
 from ledger.store import Joined, KeyTaken, Stale, Store, Transient
 from ledger.units import Amount, Length, credits_to_e8
 
@@ -308,6 +308,68 @@ class Book(Evidence):
         """
         return self._do(lambda work: inbox.discard(work, kind, key, reason))
 
+    # Periods
+
+    def close_period(
+        self,
+        period: str,
+        *,
+        timezone: str = "UTC",
+        unreconciled: str | None = None,
+        with_open_breaks: str | None = None,
+    ) -> Period:
+        """Freeze everything that happened before the end of a period.
+
+        From then on a fact that happened before it is recorded all the same: it counts now, and
+        its entry says which period it corrects. What has lapsed is written down first. Closing a
+        period that is closed changes nothing.
+
+        Args:
+            period: a month such as `2026-10`, or days such as `2026-10-01/2026-11-01`, up to and
+                without the second. It must begin where the last closed one ends; the first may
+                begin anywhere, and all that was before it is frozen with it.
+            timezone: where its days begin.
+            unreconciled: why it is closed although no comparison with the provider's bill covers
+                it; kept only then.
+            with_open_breaks: why it is closed although breaks up to its end are open; kept only
+                then.
+
+        Raises:
+            InvalidEntry: what was given; the book has no wallet.
+            PeriodNotOver: it has not ended yet.
+            PeriodOutOfOrder: it does not begin where the last closed one ends.
+            NotReconciled: no comparison covers it, and no reason is given.
+            OpenBreaks: breaks are open, and no reason is given.
+
+        >>> with Book("sqlite://") as book:
+        ...     _ = book.top_up("studio", 100, key="invoice-1", at="2026-10-01")
+        ...     october = book.close_period("2026-10", unreconciled="no statement yet")
+        ...     late = book.adjust("studio", -3, key="fix-1", reason="slip", at="2026-10-20")
+        ...     before = book.balance("studio", before=october.end, by="happened")
+        ...     print(late.corrects, before.posted, book.balance("studio").posted)
+        2026-10 100 97
+        """
+        return self._do(
+            lambda work: periods.close(
+                work,
+                period,
+                timezone,
+                unreconciled=unreconciled,
+                with_open_breaks=with_open_breaks,
+            )
+        )
+
+    def reopen_period(self, period: str, *, reason: str) -> Period:
+        """Let facts count in the period that was closed last; what corrected it stays where it is.
+
+        The same call again changes nothing.
+
+        Raises:
+            InvalidEntry: what was given; the book has no wallet.
+            UnknownPeriod: it is not the last closed one, or was reopened for another reason.
+        """
+        return self._do(lambda work: periods.reopen(work, period, reason))
+
     # Budgets
 
     def set_budget(
@@ -400,21 +462,30 @@ class Book(Evidence):
         *,
         many: Sequence[Item] = (),
         dry_run: bool = False,
+        careful: bool = False,
     ) -> T:
         """One unit of work; raises StoreUnavailable where it is not known what became of it."""
         try:
-            return self._hope_or_look(decide, self._now_us(), many, dry_run=dry_run)
+            return self._hope_or_look(
+                decide, self._now_us(), many, dry_run=dry_run, careful=careful
+            )
         except (KeyTaken, Stale, Transient) as error:
             raise StoreUnavailable(f"{error}; nothing is known to be written: try again") from error
 
     def _hope_or_look(
-        self, decide: Callable[[Work], T], now_us: int, many: Sequence[Item], *, dry_run: bool
+        self,
+        decide: Callable[[Work], T],
+        now_us: int,
+        many: Sequence[Item],
+        *,
+        dry_run: bool,
+        careful: bool,
     ) -> T:
         """Hope first: no key was used before. Where that is wrong, look carefully."""
         retried = self._store.retried
         again: tuple[type[Exception], ...] = (*retried, LedgerError)
         # Only a write finds a key that was used before; a dry run must look.
-        if not (dry_run or self._cautious):
+        if not (dry_run or careful or self._cautious):
             try:
                 return self._run(decide, now_us, many=many, dry_run=False, careful=False)
             except again as error:
@@ -423,8 +494,8 @@ class Book(Evidence):
                 if type(error) is Stale:
                     self._cautious = _AFTER_A_LOST_RACE
         self._cautious = max(0, self._cautious - 1)
-        careful = partial(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
-        return self._store.persist(careful)
+        look = partial(self._run, decide, now_us, many=many, dry_run=dry_run, careful=True)
+        return self._store.persist(look)
 
     def _run(
         self,
@@ -443,6 +514,7 @@ class Book(Evidence):
                 self.book,
                 now_us,
                 pricing=self,
+                telling=self.telling,
                 warm=self._warm,
                 careful=careful,
                 trusting=hoping,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple
 
-from ledger.book.work import Wallet, Work
+from ledger.book.work import Wallet, Work, compact
 from ledger.errors import Fault, InvalidAmount, InvalidEntry, InvalidMoment, KeyReused
 from ledger.records import LONGEST_NAME, Entry, digest_of, moment, name, us
 from ledger.units import (
@@ -51,9 +50,6 @@ _MICROSECOND = timedelta(microseconds=1)
 
 Content = Mapping[str, Any]
 """What a caller asked for, by field; amounts as `…_e8`."""
-
-compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON without spaces."""
 
 
 class Call(NamedTuple):
@@ -98,7 +94,7 @@ def earlier(work: Work, call: Call, was: Callable[[Entry], Content]) -> Entry | 
         return None
     if first.digest == call.digest:
         return first._replace(replayed=True)
-    raise reused(call, was(first), first.happened_at_us)
+    raise reused(call, was(first), first.told_at_us)
 
 
 def reused(call: Call, was: Content, was_at_us: int | None) -> KeyReused:

@@ -56,7 +56,9 @@ def waiting(work: Work, call: Call, hold: Hold) -> InboxRecord | None:
     """
     # Under its own job's name one waits only if the hold knows of it; under another job's, only if
     # anything waits at all. A hopeful work need not ask: its write finds out.
-    if call.key == hold.job and not hold.parked and (work.trusting or work.nothing_waits):
+    if call.key == hold.job and not hold.parked and work.trusting:
+        return None
+    if not work.trusting and work.nothing_waits:
         return None
     first = _find(work, call)
     if first is None or first.applied or (call.kind, call.key) in work.applied:

@@ -63,15 +63,16 @@ def _opened(work: Work, wallet: str, credit_limit_e8: int) -> tuple[Wallet, Entr
     if similar is not None:
         problem = f"differs only in how it is written from {similar!r}; use that name"
         raise WalletExists(wallet, existing=similar, problem=problem)
+    closed_us = work.closed_until_us()
     record = WalletRecord(
-        work.book, wallet, seen, credit_limit_e8, 0, 0, 0, GENESIS, None, 0, work.now_us
+        work.book, wallet, seen, credit_limit_e8, 0, 0, 0, GENESIS, None, 0, work.now_us, closed_us
     )
     opened = Wallet(record)
     opened.guard, opened.lots, opened.lots_complete = None, {}, True
     work.wallets[wallet] = opened
     work.opened[seen] = wallet
     digest = digest_of("open", wallet, credit_limit_e8)
-    facts = text_of({"credit_limit_e8": credit_limit_e8})
+    facts = text_of({"credit_limit_e8": credit_limit_e8, "closed_until_us": closed_us})
     return opened, work.write(opened, "open", wallet, digest, contra="memo", facts=facts)
 
 
@@ -123,7 +124,8 @@ def _top_up_call(work: Work, item: TopUp) -> Call:
 
 
 def _topped_up(entry: Entry) -> Content:
-    return {"wallet": entry.wallet, "amount_e8": entry.posted_e8, **entry.details}
+    facts = {field: entry.details.get(field) for field in _TOP_UP_FACTS}
+    return {"wallet": entry.wallet, "amount_e8": entry.posted_e8, **facts}
 
 
 def _top_up_faults(item: TopUp) -> list[Fault]:
@@ -157,6 +159,7 @@ def _bring_in(work: Work, wallet: Wallet, call: Call, *, contra: str, facts: Con
         lots=lotting.taken_text({str(seq): paid_e8} if paid_e8 else {}),
         facts=text_of(facts),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     lots[seq] = work.new_lots[wallet.id, seq] = lot_of(entry)
     work.put_lots(wallet, [seq])
@@ -208,6 +211,7 @@ def adjust(work: Work, item: Adjust) -> Entry:
         lots=lotting.taken_text(taken),
         facts=text_of(facts),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     work.put_lots(wallet, taken)
     return entry
@@ -291,7 +295,8 @@ def lapse_expired(work: Work, wallet: Wallet) -> list[Entry]:
 
 def _lapsed_at_us(work: Work, wallet: Wallet, lot: Lot) -> int:
     """When a lot lapsed: at its expiry, or when a hold that kept it or a refund gave it free."""
-    expiry_us = lot.expires_at_us or 0
+    # One that was told of only after its period was closed came in after it had expired.
+    expiry_us = max(lot.expires_at_us or 0, lot.granted_at_us)
     place, _, _ = work.session.recorded_before(wallet.record(), expiry_us)
     freed_us = work.session.last_freed(work.book, wallet.id, place)
     staged = (

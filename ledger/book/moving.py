@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from ledger.book.verify import verify
+from ledger.book.work import Telling
 from ledger.errors import StoreError, VerificationFailed
 from ledger.store import Store
 from ledger.tables import METADATA
@@ -21,7 +22,7 @@ class Copied(NamedTuple):
     entries: int
 
 
-def copy_book(source: Store, target: Store, book: str) -> Copied:
+def copy_book(source: Store, target: Store, book: str, telling: Telling | None = None) -> Copied:
     """Copy a book in one transaction, and verify the copy before it is committed.
 
     Raises:
@@ -38,7 +39,7 @@ def copy_book(source: Store, target: Store, book: str) -> Copied:
             rows[table.name] = writing.fill(
                 table.name, reading.all_rows(table.name, book, order=order)
             )
-        found = verify(writing, book)
+        found = verify(writing, book, telling)
         if found.findings:
             raise VerificationFailed(found.findings)
     return Copied(rows, found.wallets, found.entries)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, NamedTuple, Self, TypeVar, get_args
@@ -13,7 +14,7 @@ from sqlalchemy import Engine
 from ledger.book.items import Reserve, When
 from ledger.book.moving import Copied, copy_book
 from ledger.book.verify import Verification, verify
-from ledger.book.work import Asked
+from ledger.book.work import Asked, Telling
 from ledger.budgets import Budget, BudgetStatus, counting, statuses
 from ledger.errors import Fault, InvalidEntry, UnknownBudget, UnknownJob, UnknownWallet
 from ledger.lots import lapsable
@@ -24,17 +25,20 @@ from ledger.records import (
     Hold,
     InboxRecord,
     Lot,
+    Period,
     Statement,
     StatementLine,
     TrialLine,
     WalletRecord,
+    moment,
     name,
     us,
 )
 from ledger.store import Session, Store, Transient
+from ledger.store.periods import all_periods
 from ledger.units import credits_to_e8, parse_moment
 
-__all__ = ["STATES", "Clock", "Reader"]
+__all__ = ["STATES", "Clock", "Cut", "Reader", "cut_before"]
 
 Clock = Callable[[], datetime]
 T = TypeVar("T")
@@ -75,6 +79,16 @@ class Reader:
     def engine(self) -> Engine:
         """The database, for a service's own rows beside the book; see `join`."""
         return self._store.engine
+
+    def now(self) -> datetime:
+        """What the book's clock says."""
+        return moment(self._now_us())
+
+    @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """A snapshot of the whole book for reading in bulk, which blocks nobody."""
+        with self._store.reading() as session:
+            yield session
 
     def books(self) -> list[str]:
         """The books of this database that have a wallet or a message, by name."""
@@ -242,6 +256,16 @@ class Reader:
         with self._store.reading() as session:
             return session.inbox(self.book, discarded=discarded)
 
+    # Periods
+
+    def periods(self) -> list[Period]:
+        """Everything that was closed or reopened, in order.
+
+        `records.closed_periods` says what is closed by it now.
+        """
+        with self._store.reading() as session:
+            return all_periods(session, self.book)
+
     # Budgets
 
     def budgets(self, wallet: str) -> list[Budget]:
@@ -290,7 +314,7 @@ class Reader:
         """
         target = Store(url)
         try:
-            return copy_book(self._store, target, self.book)
+            return copy_book(self._store, target, self.book, self.telling)
         finally:
             target.close()
 
@@ -300,9 +324,12 @@ class Reader:
         `findings` is empty where the book agrees with itself; the first one stands first.
         """
         with self._store.reading() as session:
-            return verify(session, self.book)
+            return verify(session, self.book, self.telling)
 
-    # What the book must be told about prices
+    # What the book must be told about prices and tasks
+
+    telling: Telling | None = None
+    """What messages about tasks mean; a plain book has none."""
 
     def asked(self, item: Reserve) -> Asked:
         """The credits a reserve asks for."""
@@ -366,7 +393,7 @@ def _known_by(by: str) -> None:
         raise InvalidEntry("by", [Fault("", problem)])
 
 
-class _Cut(NamedTuple):
+class Cut(NamedTuple):
     """The entries of a wallet that count before a moment, and what they add up to.
 
     Entries are recorded in the order of their places, so what was recorded before a moment is
@@ -382,14 +409,15 @@ class _Cut(NamedTuple):
     held_e8: int
 
 
-def _cut(session: Session, record: WalletRecord, before_us: int, by: By) -> _Cut:
+def cut_before(session: Session, record: WalletRecord, before_us: int, by: By) -> Cut:
+    """What counts of a wallet before a moment."""
     place, posted_e8, held_e8 = record.seq, record.posted_e8, record.held_e8
     if record.recorded_at_us >= before_us:
         place, posted_e8, held_e8 = session.recorded_before(record, before_us)
     if by == "recorded" or place == record.seq:
-        return _Cut(place, place, posted_e8, held_e8)
+        return Cut(place, place, posted_e8, held_e8)
     last_seq, late_posted_e8, late_held_e8 = session.late(record.book, record.id, place, before_us)
-    return _Cut(place, max(place, last_seq), posted_e8 + late_posted_e8, held_e8 + late_held_e8)
+    return Cut(place, max(place, last_seq), posted_e8 + late_posted_e8, held_e8 + late_held_e8)
 
 
 # Balances
@@ -420,7 +448,7 @@ def _balance_of(record: WalletRecord, lapsing_e8: int) -> Balance:
 
 
 def _balance_before(session: Session, record: WalletRecord, before_us: int, by: By) -> Balance:
-    cut = _cut(session, record, before_us, by)
+    cut = cut_before(session, record, before_us, by)
     return Balance(
         record.id,
         cut.posted_e8,
@@ -433,7 +461,7 @@ def _balance_before(session: Session, record: WalletRecord, before_us: int, by: 
 
 
 def _lapsing_before_e8(
-    session: Session, record: WalletRecord, cut: _Cut, before_us: int, by: By
+    session: Session, record: WalletRecord, cut: Cut, before_us: int, by: By
 ) -> int:
     """Credits that had expired before a moment and that nothing had taken out by then."""
     lots = [
@@ -476,7 +504,7 @@ def _statement(
     until_us: int | None,
     by: By,
 ) -> Statement:
-    opening = _Cut(0, 0, 0, 0) if since_us is None else _cut(session, record, since_us, by)
+    opening = Cut(0, 0, 0, 0) if since_us is None else cut_before(session, record, since_us, by)
     if by == "recorded":
         lines = _recorded(session, record, opening, until_us)
     else:
@@ -496,9 +524,11 @@ def _statement(
 
 
 def _recorded(
-    session: Session, record: WalletRecord, opening: _Cut, until_us: int | None
+    session: Session, record: WalletRecord, opening: Cut, until_us: int | None
 ) -> tuple[StatementLine, ...]:
-    last_seq = record.seq if until_us is None else _cut(session, record, until_us, "recorded").place
+    last_seq = (
+        record.seq if until_us is None else cut_before(session, record, until_us, "recorded").place
+    )
     entries = session.entries_between(
         record.book, record.id, after_seq=opening.place, last_seq=last_seq
     )
@@ -510,7 +540,7 @@ def _recorded(
 def _happened(
     session: Session,
     record: WalletRecord,
-    opening: _Cut,
+    opening: Cut,
     since_us: int | None,
     until_us: int | None,
 ) -> tuple[StatementLine, ...]:

@@ -65,6 +65,7 @@ def _release(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
         held_e8=-hold.held_e8,
         facts=text_of({"reason": call.content["reason"]}),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     state = "charged" if hold.charged_e8 else "released"
     work.put_hold(wallet, hold._replace(last_seq=entry.seq, state=state, held_e8=0))

@@ -23,6 +23,7 @@ from ledger.book.limits import level_now, moved, planned
 from ledger.book.money import available_e8, lapse_expired
 from ledger.book.releasing import release_overdue
 from ledger.book.settling import apply_waiting
+from ledger.book.told import apply_told
 from ledger.book.work import Asked, Wallet, Work
 from ledger.budgets import Level
 from ledger.errors import (
@@ -58,9 +59,10 @@ def reserve(work: Work, item: Reserve) -> Entry:
     amount_e8 = asked.amount_e8
     _ahead(deadline_us, call.at_us)
     wallet = work.wallet(content["wallet"])
-    _admit(work, wallet, amount_e8, asked.labels or {}, call.at_us, whole_e8=amount_e8)
+    counts_us = work.counts_at_us(wallet, call.at_us)
+    _admit(work, wallet, amount_e8, asked.labels or {}, counts_us, whole_e8=amount_e8)
     fits(wallet.held_e8 + amount_e8)
-    moves = planned(work, wallet, content["labels"], call.at_us, held_e8=amount_e8)
+    moves = planned(work, wallet, content["labels"], counts_us, held_e8=amount_e8)
     lapse_expired(work, wallet)
     crossed = moved(work, wallet, moves)
     entry = work.write(
@@ -73,6 +75,7 @@ def reserve(work: Work, item: Reserve) -> Entry:
         held_e8=amount_e8,
         facts=_facts(deadline_us, crossed),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     hold = _hold(work, wallet, entry, content, deadline_us)
     if awaited is None:
@@ -80,6 +83,7 @@ def reserve(work: Work, item: Reserve) -> Entry:
     else:
         work.adopt(wallet, hold)
         apply_waiting(work, wallet, job)
+        apply_told(work, job)
     return entry
 
 
@@ -115,7 +119,7 @@ def _reserved_before(work: Work, call: Call, hold: Hold) -> Entry:
         "terms": hold.terms,
     }
     told = call._replace(content=_told_terms(call.content))
-    raise reused(told, _told_terms(was), first.happened_at_us)
+    raise reused(told, _told_terms(was), first.told_at_us)
 
 
 def _told_terms(content: Content) -> Content:
@@ -194,6 +198,7 @@ def extend(work: Work, item: Extend) -> Entry:
             {"deadline_us": deadline_us, "asked": call.content["deadline"], "crossed": crossed}
         ),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     work.put_hold(
         wallet,
@@ -206,6 +211,8 @@ def extend(work: Work, item: Extend) -> Entry:
     )
     if hold.parked:
         apply_waiting(work, wallet, job)
+    if amount_e8:
+        apply_told(work, job, before_e8=hold.amount_e8)
     return entry
 
 

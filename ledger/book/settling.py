@@ -131,6 +131,7 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
         lots=lotting.taken_text(taken),
         facts=text_of(facts),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     work.put_lots(wallet, taken)
     work.put_hold(
@@ -216,6 +217,7 @@ def _refund(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
         lots=lotting.taken_text({seq: -part for seq, part in back.items()}),
         facts=text_of(facts),
         at_us=call.at_us,
+        given_us=call.given_us,
     )
     work.put_lots(wallet, back)
     work.put_hold(

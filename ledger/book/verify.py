@@ -9,17 +9,33 @@ follows from them is not looked at.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from ledger.book.calls import call_digest
 from ledger.book.money import folded, lot_of
+from ledger.book.proving import untrue
+from ledger.book.work import Telling
 from ledger.budgets import Budget, Level, rebuilt
 from ledger.lots import summed, taken_of
-from ledger.records import GENESIS, Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
+from ledger.records import (
+    GENESIS,
+    Entry,
+    Hold,
+    InboxRecord,
+    Lot,
+    Period,
+    WalletRecord,
+    closed_periods,
+    entry_hash,
+    us,
+)
 from ledger.store import Session, proofs
+from ledger.store.periods import all_periods
+from ledger.units import parse_moment
 
 __all__ = ["Finding", "Verification", "verify"]
 
@@ -28,7 +44,7 @@ class Finding(NamedTuple):
     """One row that contradicts the entries."""
 
     kind: str
-    """sequence, hash, balance, wallet, hold, lot, budget, window, or inbox."""
+    """sequence, hash, balance, wallet, hold, lot, budget, window, inbox, period, task, message."""
     wallet: str
     row: str
     problem: str
@@ -60,40 +76,60 @@ class _Sums:
         """Jobs whose deadline was moved → the deadline."""
         self.opened: dict[str, Any] = {}
         self.budgets: dict[int, dict[str, Any]] = {}
+        self.closed_until_us = -1
+        """Nothing is to happen before this moment any more."""
+        self.marks: list[Entry] = []
+        """Closings and reopenings of periods."""
+        self.frozen: list[tuple[int, int]] = []
+        """What had happened before the end of each of their periods: posted and held."""
+        self.inside: int | None = None
+        """The first entry that happened in a period that was closed before."""
 
 
-def verify(session: Session, book: str) -> Verification:
-    """Check a whole book in one snapshot; findings stand in the order of wallets and entries."""
+def verify(session: Session, book: str, telling: Telling | None = None) -> Verification:
+    """Check a whole book in one snapshot; findings stand in the order of wallets and entries.
+
+    What follows for tasks is looked at only where somebody tells what their messages mean.
+    """
     session.scans()
     findings = [
         Finding("wallet", wallet, "the wallet", "has entries and is missing")
         for wallet in proofs.lost_wallets(session, book)
     ]
     entries = 0
+    periods = all_periods(session, book)
+    findings += _periods(periods)
+    ends_us = sorted({period.end_us for period in periods})
     wallets = session.wallet_records(book)
     for record in wallets:
         sums = _Sums()
-        broken = _replayed(session, record, sums)
+        broken = _replayed(session, record, sums, ends_us)
         entries += sums.seq
         if broken is not None:
             findings.append(broken)
             continue
         findings += _wallet(session, record, sums)
+        findings += _marks(record, sums, periods)
         findings += _lots(session, record, sums)
         counted = [*_holds(session, record, sums), *_taken_by_jobs(session, record)]
         counted += _budgets(session, record, sums)
         # Windows are the sums of holds as budgets select them.
         findings += counted or _windows(session, record)
     findings += _inbox(session, book)
+    if telling is not None:
+        findings += [Finding(kind, "", *told) for kind, *told in untrue(session, book, telling)]
     return Verification(len(wallets), entries, tuple(findings))
 
 
 # Entries
 
 
-def _replayed(session: Session, record: WalletRecord, sums: _Sums) -> Finding | None:
+def _replayed(
+    session: Session, record: WalletRecord, sums: _Sums, ends_us: Sequence[int]
+) -> Finding | None:
     """Add the entries up; gives the first that does not follow from the one before it."""
     seq, chained, posted_e8, held_e8 = 0, GENESIS, 0, 0
+    closed_us, until = -1, _Until(ends_us)
     row: tuple[Any, ...] = ()
     for row in proofs.entry_rows(session, record.book, record.id):
         _, _, at, kind, _, _, _, posted, held, posted_after, held_after = row[:11]
@@ -110,6 +146,10 @@ def _replayed(session: Session, record: WalletRecord, sums: _Sums) -> Finding | 
         if posted_e8 != posted_after or held_e8 != held_after:
             problem = f"posted and held are {posted_after}, {held_after}; {posted_e8}, {held_e8}"
             return Finding("balance", record.id, f"entry {at}", f"{problem} follow")
+        if row[16] < closed_us and sums.inside is None:
+            sums.inside = seq
+        if ends_us:
+            until.add(row[16], posted, held)
         if kind == "reserve":
             continue
         if row[14]:
@@ -117,20 +157,43 @@ def _replayed(session: Session, record: WalletRecord, sums: _Sums) -> Finding | 
             for lot, part in taken_of(row[14]).items():
                 into[lot] = into.get(lot, 0) + part
         if kind in _MORE:
-            _more(sums, row)
+            _more(sums, row, until)
+            closed_us = sums.closed_until_us
     sums.seq, sums.hash, sums.posted_e8, sums.held_e8 = seq, chained, posted_e8, held_e8
     sums.recorded_at_us = row[17] if row else 0
     return None
 
 
-_MORE = frozenset({"open", "top_up", "adjust", "extend", "budget"})
+class _Until:
+    """What had happened before the ends of periods, as far as the entries were looked at."""
+
+    def __init__(self, ends_us: Sequence[int]) -> None:
+        self._ends_us = ends_us
+        self._posted_e8, self._held_e8 = [0] * (len(ends_us) + 1), [0] * (len(ends_us) + 1)
+
+    def add(self, happened_us: int, posted_e8: int, held_e8: int) -> None:
+        place = bisect_right(self._ends_us, happened_us)
+        self._posted_e8[place] += posted_e8
+        self._held_e8[place] += held_e8
+
+    def before(self, end_us: int) -> tuple[int, int]:
+        place = bisect_right(self._ends_us, end_us)
+        return sum(self._posted_e8[:place]), sum(self._held_e8[:place])
 
 
-def _more(sums: _Sums, row: tuple[Any, ...]) -> None:
+_MORE = frozenset({"open", "top_up", "adjust", "extend", "budget", "close", "reopen"})
+
+
+def _more(sums: _Sums, row: tuple[Any, ...], until: _Until) -> None:
     """What the rarer kinds of entries say."""
     entry = Entry(*row)
     if entry.kind == "open":
         sums.opened = entry.details
+        sums.closed_until_us = sums.opened.get("closed_until_us", -1)
+    elif entry.kind in {"close", "reopen"}:
+        sums.marks.append(entry)
+        sums.frozen.append(until.before(entry.details["end_us"]))
+        sums.closed_until_us = entry.details.get("closed_until_us", -1)
     elif entry.kind == "budget":
         sums.budgets[entry.seq] = entry.details
     elif entry.kind == "extend":
@@ -155,11 +218,57 @@ def _wallet(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Fin
         ("budgets_seq", record.budgets_seq, max(sums.budgets, default=0)),
         ("expires_at_us", record.expires_at_us, min(expiries, default=None)),
         ("recorded_at_us", record.recorded_at_us, sums.recorded_at_us),
+        ("closed_until_us", record.closed_until_us, _or_none(sums.closed_until_us)),
         ("folded", record.folded, folded(record.id)),
     ):
         if stands != follows:
             problem = f"{what} is {stands}; its entries give {follows}"
             yield Finding("wallet", record.id, "the wallet", problem)
+
+
+def _or_none(when_us: int) -> int | None:
+    return None if when_us < 0 else when_us
+
+
+def _periods(rows: Sequence[Period]) -> Iterator[Finding]:
+    """Periods are closed one after another, and only the last closed one is reopened."""
+    for place, row in enumerate(rows):
+        closed = closed_periods(rows[:place])
+        last = closed[-1] if closed else None
+        if row.seq != place + 1:
+            problem = f"follows number {place}; what stood between is missing"
+        elif row.action == "close" and last is not None and row.start_us != last.end_us:
+            problem = f"does not begin where {last.name} ends"
+        elif row.action == "reopen" and (last is None or row[3:7] != last[3:7]):
+            problem = "was not the last closed one"
+        else:
+            continue
+        yield Finding("period", "", f"number {row.seq}, {row.action} of {row.name}", problem)
+
+
+def _marks(record: WalletRecord, sums: _Sums, rows: Sequence[Period]) -> Iterator[Finding]:
+    """Compare what a wallet was told of periods with the periods of its book."""
+    # Whoever was opened later was told of the later ones only.
+    first = max(0, len(rows) - len(sums.marks))
+    closed = closed_periods(rows[:first])
+    began_us = closed[-1].end_us if closed else None
+    if sums.opened.get("closed_until_us") != began_us or len(sums.marks) > len(rows):
+        problem = f"its {len(sums.marks)} closings and reopenings are not the last of its book's"
+        yield Finding("period", record.id, "the wallet", f"{problem} {len(rows)}")
+        return
+    for mark, row, frozen in zip(sums.marks, rows[first:], sums.frozen, strict=True):
+        facts = mark.details
+        if (mark.kind, mark.digest) != (row.action, row.digest):
+            problem = f"is not number {row.seq} of the periods, {row.action} of {row.name}"
+            yield Finding("period", record.id, f"entry {mark.seq}", problem)
+        elif (facts["posted_e8"], facts["held_e8"]) != frozen:
+            problem = f"froze {facts['posted_e8']}, {facts['held_e8']}; its entries give"
+            yield Finding(
+                "period", record.id, f"entry {mark.seq}", f"{problem} {frozen[0]}, {frozen[1]}"
+            )
+    if sums.inside is not None:
+        problem = "happened in a period that was closed before"
+        yield Finding("period", record.id, f"entry {sums.inside}", problem)
 
 
 def _holds(session: Session, record: WalletRecord, sums: _Sums) -> Iterator[Finding]:
@@ -188,7 +297,7 @@ def _unlike_its_reserve(
     asked = (hold.wallet, held_e8, hold.labels, hold.policy, hold.on_deadline, hold.terms)
     # The moment is in the digest only if the caller gave it.
     if digest != call_digest("reserve", key, None, asked) and digest != call_digest(
-        "reserve", key, happened_at_us, asked
+        "reserve", key, _told_us(facts, happened_at_us), asked
     ):
         return "its labels, policy or terms are not those of its reserve"
     # A deadline that was never moved stands first in the facts of the reserve.
@@ -201,6 +310,12 @@ def _unlike_its_reserve(
     if hold.lots is not None and not hold.charged_e8:
         return "it has taken nothing from any lot"
     return None
+
+
+def _told_us(facts: str, happened_at_us: int) -> int:
+    """The moment a reserve was told with, where that is not the one at which it counts."""
+    at = json.loads(facts).get("at") if '"at":' in facts else None
+    return happened_at_us if at is None else us(parse_moment(at))
 
 
 def _taken_by_jobs(session: Session, wallet: WalletRecord) -> Iterator[Finding]:

@@ -6,7 +6,8 @@ stands here, and only after every check has passed.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
@@ -14,10 +15,38 @@ from typing import Any, NamedTuple, Protocol
 from ledger.book.items import Reserve
 from ledger.budgets import FOREVER_US, STEPS, Budget, Level, Window
 from ledger.errors import UnknownJob, UnknownWallet
-from ledger.records import Entry, Hold, InboxRecord, Lot, WalletRecord, entry_hash
-from ledger.store import Changes, Session
+from ledger.records import (
+    Entry,
+    Hold,
+    ImportRecord,
+    InboxRecord,
+    Lot,
+    MessageRecord,
+    Period,
+    TaskRecord,
+    WalletRecord,
+    closed_periods,
+    entry_hash,
+    moment,
+)
+from ledger.store import Changes, Session, Stale, periods
+from ledger.units import iso
 
-__all__ = ["Asked", "Pricing", "Series", "Wallet", "Warm", "Work"]
+__all__ = [
+    "Asked",
+    "Heard",
+    "Pricing",
+    "Series",
+    "Telling",
+    "Wallet",
+    "Wanted",
+    "Warm",
+    "Work",
+    "compact",
+]
+
+compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON without spaces."""
 
 
 class Asked(NamedTuple):
@@ -37,6 +66,80 @@ class Pricing(Protocol):
 
     def bill(self, price: Mapping[str, Any] | None, seconds: str | None) -> int:
         """Units of 10^-8 credit for a length, if one was told, under the price of a hold."""
+
+
+class Wanted(Protocol):
+    """What the book should say of a job, as far as messages about one task of it tell."""
+
+    @property
+    def state(self) -> str:
+        """running, settled, unproven, unpriced, or disputed."""
+
+    @property
+    def status(self) -> str:
+        """The provider's word."""
+
+    @property
+    def net_e8(self) -> int | None:
+        """What the task costs in the end; 0 where it is proven to cost nothing; None not known."""
+
+    @property
+    def released(self) -> bool:
+        """Whether it is proven that the hold can be let go unused."""
+
+    @property
+    def reason(self) -> str:
+        """One sentence for an entry."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is contradictory or not certain."""
+
+
+class Heard(NamedTuple):
+    """What one message says of one task."""
+
+    task: str
+    """The provider's name for it."""
+    job: str | None
+    """The job it belongs to, if the message says so."""
+    model: str | None
+    received_us: int | None
+    """When it was received; None is now."""
+    body: str | None
+    """As it came; None where somebody only says which job a task belongs to."""
+    facts: Any
+    """What `Telling` makes of the body."""
+
+
+class Telling(Protocol):
+    """What the book must be told about tasks, of which it knows nothing itself.
+
+    Facts are a join: merging is commutative, associative and idempotent, so that the order and the
+    number of messages do not matter.
+    """
+
+    @property
+    def nothing(self) -> Any:
+        """The facts of a task of which nothing was told."""
+
+    def read(self, body: str) -> Sequence[Heard]:
+        """What a kept body says; raises LedgerError where it cannot be read."""
+
+    def merged(self, one: Any, other: Any) -> Any:
+        """What both say together."""
+
+    def text(self, facts: Any) -> str:
+        """The facts as JSON: the same facts give the same text."""
+
+    def facts(self, text: str) -> Any:
+        """The facts that `text` wrote."""
+
+    def since_us(self, facts: Any) -> int | None:
+        """When the task was created, if that was told."""
+
+    def wanted(self, facts: Any, expected_e8: int | None) -> Wanted:
+        """What the book should say, given what its hold was made for."""
 
 
 _MOST_WARM_HOLDS = 20_000
@@ -69,6 +172,7 @@ class Wallet:
     __slots__ = (
         *WalletRecord._fields,
         "budgets",
+        "closed",
         "guard",
         "held_since",
         "holds",
@@ -88,6 +192,7 @@ class Wallet:
     expires_at_us: int | None
     budgets_seq: int
     recorded_at_us: int
+    closed_until_us: int | None
 
     def __init__(self, record: WalletRecord) -> None:
         for column, value in zip(WalletRecord._fields, record, strict=True):
@@ -96,6 +201,7 @@ class Wallet:
         self.lots: dict[int, Lot] | None = None
         self.lots_complete = False
         self.budgets: list[Budget] | None = None
+        self.closed: list[Period] | None = None
         self.series: dict[tuple[str, str], Series] = {}
         self.holds: dict[str, Hold] = {}
         self.held_since: dict[int, Since] = {}
@@ -177,12 +283,13 @@ class Work:
         now_us: int,
         *,
         pricing: Pricing,
+        telling: Telling | None = None,
         warm: Warm | None = None,
         careful: bool = True,
         trusting: bool = False,
     ) -> None:
         self.session, self.book, self.now_us = session, book, now_us
-        self.pricing = pricing
+        self.pricing, self.telling = pricing, telling
         self.warm = warm or Warm()
         self.careful, self.trusting = careful, trusting
         self.wallets: dict[str, Wallet] = {}
@@ -204,6 +311,12 @@ class Work:
         self.parked: list[InboxRecord] = []
         self.applied: list[tuple[str, str]] = []
         self.discarded: list[InboxRecord] = []
+        self.periods: list[Period] = []
+        self.awaiting: list[str] = []
+        self.new_tasks: dict[str, TaskRecord] = {}
+        self.changed_tasks: dict[str, TaskRecord] = {}
+        self.messages: list[MessageRecord] = []
+        self.imports: list[ImportRecord] = []
         self._nothing_waits: bool | None = None
         self.rebuilt: list[tuple[str, str]] = []
 
@@ -248,6 +361,33 @@ class Work:
                 warm = Wallet(record)
         self.wallets[wallet] = warm
         return warm
+
+    def all_wallets(self) -> list[Wallet]:
+        """Every wallet of the book, by name, locked until the work is done.
+
+        Whoever opens a wallet locks something of another one, so no further one comes up.
+        """
+        more = True
+        while more:
+            records = self.session.wallet_records(self.book, lock=not self.trusting)
+            # One that was opened while we waited for the others is locked in the next round.
+            more = bool({record.id for record in records} - self.wallets.keys())
+            for record in records:
+                if record.id not in self.wallets:
+                    warm = self.warm.take(record.id)
+                    known = warm if warm and warm.hash == record.hash else Wallet(record)
+                    self.wallets[record.id] = known
+        self.known.clear()
+        return [self.wallets[wallet] for wallet in sorted(self.wallets)]
+
+    def closed_until_us(self) -> int | None:
+        """Up to when the book is closed, as its wallets say; with one of them locked.
+
+        So nobody closes or reopens a period while a wallet is opened: that takes all of them.
+        """
+        if self.wallets:
+            return next(iter(self.wallets.values())).closed_until_us
+        return periods.closed_until_us(self.session, self.book)
 
     def wallet(self, wallet: str) -> Wallet:
         """The wallet; raises UnknownWallet with the nearest names."""
@@ -382,6 +522,32 @@ class Work:
 
     # Deciding
 
+    def counts_at_us(self, wallet: Wallet, at_us: int) -> int:
+        """When something counts that happened at a moment: now, if that is closed already."""
+        closed_us = wallet.closed_until_us
+        if closed_us is None or at_us >= closed_us:
+            return at_us
+        # Our clock may be behind that of whoever closed the period.
+        return max(self.now_us, closed_us)
+
+    def _told(self, wallet: Wallet, at_us: int, given_us: int | None) -> dict[str, str]:
+        """What an entry says of a moment at which it does not count."""
+        told = {}
+        if at_us < self.now_us and self.counts_at_us(wallet, at_us) != at_us:
+            told["corrects"] = self._period_of(wallet, at_us)
+            given_us = at_us if given_us is None else given_us
+        return told if given_us is None else told | {"at": iso(moment(given_us))}
+
+    def _period_of(self, wallet: Wallet, at_us: int) -> str:
+        """The closed period that a moment is in; the first one reaches back to the beginning."""
+        if wallet.closed is None:
+            wallet.closed = closed_periods(periods.all_periods(self.session, self.book))
+        for period in wallet.closed:
+            if at_us < period.end_us:
+                return period.name
+        # It was opened again since the wallet was read.
+        raise Stale
+
     def write(
         self,
         wallet: Wallet,
@@ -399,14 +565,26 @@ class Work:
         lots: str | None = None,
         facts: str | None = None,
         at_us: int | None = None,
+        given_us: int | None = None,
     ) -> Entry:
-        """Stage an entry at the end of the wallet, with its running balances and its hash."""
+        """Stage an entry at the end of the wallet, with its running balances and its hash.
+
+        What happened in a closed period counts now; its facts name the period and the moment. So
+        they do with the moment that a caller gave, where the caller's clock is ahead of ours.
+        """
+        happened_us = self.now_us if at_us is None else at_us
+        counts_us = self.counts_at_us(wallet, happened_us)
+        if counts_us != happened_us or (given_us is not None and given_us != happened_us):
+            if told := self._told(wallet, happened_us, given_us):
+                facts = compact({**json.loads(facts or "{}"), **told})
+            happened_us = counts_us
         wallet.seq += 1
         wallet.posted_e8 += posted_e8
         wallet.held_e8 += held_e8
         # The clock of another machine may be ahead or behind: the order of entries is the truth,
         # and nothing is recorded before it happened.
-        recorded = wallet.recorded_at_us = max(self.now_us, wallet.recorded_at_us, at_us or 0)
+        recorded = max(self.now_us, wallet.recorded_at_us, happened_us)
+        wallet.recorded_at_us = recorded
         columns = (
             self.book,
             wallet.id,
@@ -424,7 +602,7 @@ class Work:
             late,
             lots,
             facts,
-            self.now_us if at_us is None else at_us,
+            happened_us,
             recorded,
             digest,
         )
@@ -471,28 +649,47 @@ class Work:
     def park(self, record: InboxRecord, *, known: bool) -> None:
         """Stage a message for a job nobody has reserved; its hold row keeps the job's place."""
         self.parked.append(record)
-        if not known:
-            awaited = Hold(
-                self.book,
-                record.job,
-                None,
-                0,
-                0,
-                "awaited",
-                0,
-                0,
-                0,
-                0,
-                0,
-                0,
-                "owe",
-                "keep",
-                "{}",
-                None,
-                None,
-                1,
-            )
-            self.holds[record.job] = self.new_holds[record.job] = awaited
+        if not known or record.job in self.new_holds:
+            self._put_awaited(record.job, parked=1)
+
+    def await_job(self, job: str) -> None:
+        """Keep the place of a job that a task belongs to and nobody has reserved."""
+        if self.find_hold(job) is None:
+            self._put_awaited(job, parked=0)
+        elif job not in self.new_holds:
+            self.awaiting.append(job)
+
+    def _put_awaited(self, job: str, *, parked: int) -> None:
+        awaited = Hold(
+            self.book,
+            job,
+            None,
+            0,
+            0,
+            "awaited",
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            "owe",
+            "keep",
+            "{}",
+            None,
+            None,
+            parked,
+        )
+        self.holds[job] = self.new_holds[job] = awaited
+
+    def put_task(self, record: TaskRecord, *, new: bool = False) -> None:
+        """Stage a task as it now stands, one version further than it was read."""
+        if new or record.id in self.new_tasks:
+            self.new_tasks[record.id] = record._replace(version=1)
+            return
+        before = self.changed_tasks.get(record.id)
+        version = record.version + 1 if before is None else before.version
+        self.changed_tasks[record.id] = record._replace(version=version)
 
     def put_lots(self, wallet: Wallet, seqs: Iterable[int | str]) -> None:
         """Stage lots that were changed in place, and when the next one expires."""
@@ -523,7 +720,17 @@ class Work:
     @property
     def is_empty(self) -> bool:
         """Whether there is nothing to write."""
-        return not (self.entries or self.parked or self.applied or self.discarded)
+        return not (
+            self.entries
+            or self.parked
+            or self.applied
+            or self.discarded
+            or self.periods
+            or self.new_tasks
+            or self.changed_tasks
+            or self.messages
+            or self.imports
+        )
 
     def changes(self) -> Changes:
         """Everything that was staged."""
@@ -541,6 +748,12 @@ class Work:
             parked=self.parked,
             applied=self.applied,
             discarded=self.discarded,
+            periods=self.periods,
+            awaiting=self.awaiting,
+            new_tasks=[self.new_tasks[task] for task in sorted(self.new_tasks)],
+            changed_tasks=[self.changed_tasks[task] for task in sorted(self.changed_tasks)],
+            messages=sorted(self.messages),
+            imports=self.imports,
         )
 
     def written(self) -> None:

@@ -8,6 +8,7 @@ import typer
 
 from ledger.cli.books import (
     age,
+    length_of,
     minute_of,
     now,
     open_ledger,
@@ -25,6 +26,7 @@ from ledger.cli.options import (
     JobArgument,
     JobKeyOption,
     Message,
+    TaskState,
 )
 from ledger.cli.parsing import Group
 from ledger.cli.written import print_written
@@ -32,7 +34,7 @@ from ledger.cli.written import print_written
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ledger.documents import HoldDocument, MessageDocument
+    from ledger.documents import HoldDocument, MessageDocument, TaskDocument
     from ledger.records import InboxRecord
 
 app = typer.Typer(
@@ -271,6 +273,169 @@ def _print_messages(
         )
     else:
         say(f"book {book}: nothing {'was discarded' if discarded else 'waits'}")
+
+
+@app.command(epilog="**Example**: `kling-ledger holds tasks --state unproven`")
+def tasks(
+    state: Annotated[
+        TaskState | None,
+        typer.Option(help="Only these; `unproven` failed without proof of a refund."),
+    ] = None,
+    unlinked: Annotated[
+        bool, typer.Option("--unlinked", help="Only those of which no job is known.")
+    ] = False,
+    waiting: Annotated[
+        bool,
+        typer.Option(
+            "--waiting",
+            help="Only those whose job is not known or not reserved, or that the book has refused.",
+        ),
+    ] = False,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 1000,
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List the provider's tasks, as their messages tell, those first heard of first."""
+    from ledger.cli.output import emit_json, print_csv, print_table, say
+    from ledger.documents import task_document
+
+    wanted = None if state is None else state.value
+    with open_ledger(db, book) as ledger:
+        items = ledger.tasks(state=wanted, unlinked=unlinked, waiting=waiting, limit=limit + 1)
+    found = [task_document(item) for item in items[:limit]]
+    notes = [f"there are more than {limit:,}; see --limit"] if len(items) > limit else []
+    if format_ is Format.JSON:
+        emit_json("tasks", {"book": book, "tasks": found}, notes)
+        return
+    if format_ is Format.CSV:
+        print_csv(TASKS_CSV, map(_task_csv_row, found))
+    elif found:
+        heard = "last heard (UTC)"
+        print_table(
+            ["task", "job", "state", "credits", "in the book", heard, "why"],
+            [
+                [
+                    item["task"],
+                    item["job"] or "",
+                    item["state"],
+                    item["net"] or "",
+                    "yes" if item["applied"] else "waits" if item["waits"] else "no",
+                    minute_of(item["last_heard_at"]),
+                    "; ".join([item["reason"], *item["notes"]]),
+                ]
+                for item in found
+            ],
+            title=f"Tasks of book {book}",
+            numbers=["credits", heard],
+            drops=[heard, "why"],
+        )
+    else:
+        notes.append("no such tasks" if wanted or unlinked or waiting else "no task was heard of")
+    for note in notes:
+        say(note)
+
+
+TASKS_CSV = (
+    *("task", "job", "model", "status", "state", "net", "applied", "waits", "reason", "notes"),
+    *("first_heard_at", "last_heard_at"),
+)
+
+
+def _task_csv_row(item: TaskDocument) -> list[object]:
+    known = dict(item) | {"notes": "; ".join(item["notes"])}
+    return [known[name] for name in TASKS_CSV]
+
+
+@app.command(epilog="**Example**: `kling-ledger holds link job-1 task-unified-1756817821-4x3rx6ny`")
+def link(
+    job: JobArgument,
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The provider's name of the task.")],
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """Say which job a task of the provider belongs to, and do what was heard of it."""
+    from ledger.cli.books import ENTRIES_CSV, entry_rows
+    from ledger.cli.output import emit_json, print_csv, print_figures, say
+    from ledger.documents import applied_document
+
+    with open_ledger(db, book) as ledger:
+        applied = ledger.link(job, task)
+    if format_ is Format.JSON:
+        emit_json("applied", applied_document(book, applied), applied.notes)
+        return
+    if format_ is Format.CSV:
+        print_csv(ENTRIES_CSV, entry_rows(applied.entries))
+    else:
+        print_figures(f"task {task} belongs to job {job}: {applied.reason}", [])
+        if applied.entries:
+            print_entry_table(applied.entries, title="Written")
+    for note in applied.notes:
+        say(note)
+
+
+@app.command("probe-list", epilog="**Example**: `kling-ledger holds probe-list --older-than 10m`")
+def probe_list(
+    limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many; the provider takes 50.")
+    ] = 50,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            "--older-than", metavar="LENGTH", help="Only those that were silent for so long."
+        ),
+    ] = None,
+    db: DbOption = DEFAULT_DB,
+    book: BookOption = "main",
+    format_: FormatOption = Format.TABLE,
+) -> None:
+    """List the tasks to ask the provider about now, in one batch query, oldest first.
+
+    These are tasks that run, that failed without proof of a refund, and that completed without a
+    price. Jobs past their deadline of which no task is known cannot be asked about; they are said.
+    """
+    from ledger.cli.output import emit_json, print_csv, print_table, say
+    from ledger.documents import probe_document
+    from ledger.records import us
+
+    with open_ledger(db, book) as ledger:
+        found = ledger.probe_list(limit=limit, older_than=length_of(older_than))
+    document = probe_document(book, found, us(now()))
+    notes = [f"there are more than {limit:,} to ask about"] if found.more else []
+    notes += [
+        f"no task id known of job {item['job']!r} in wallet {item['wallet']!r}: past its deadline"
+        f" for {age(item['overdue_seconds'])}; see: kling-ledger holds link"
+        for item in document["silent"]
+    ]
+    if format_ is Format.JSON:
+        emit_json("probe-list", document, notes)
+        return
+    if format_ is Format.CSV:
+        print_csv(
+            PROBE_CSV, ([dict(item)[name] for name in PROBE_CSV] for item in document["tasks"])
+        )
+    elif document["tasks"]:
+        print_table(
+            ["task", "job", "status", "state", "age"],
+            [
+                (
+                    *(item["task"], item["job"] or "", item["status"], item["state"]),
+                    age(item["age_seconds"]),
+                )
+                for item in document["tasks"]
+            ],
+            title=f"To ask about, book {book}",
+            numbers=["age"],
+            drops=["age", "status", "job"],
+        )
+    else:
+        notes.append("no task to ask about")
+    for note in notes:
+        say(note)
+
+
+PROBE_CSV = ("task", "job", "status", "state", "first_heard_at", "last_heard_at", "age_seconds")
 
 
 MESSAGES_CSV = (

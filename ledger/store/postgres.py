@@ -7,10 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any
 
-from ledger.records import Hold, InboxRecord, WalletRecord
+from ledger.records import Hold, InboxRecord, TaskRecord, WalletRecord
 from ledger.store.session import (
     COLUMNS,
     HOLD_CHANGES,
+    TASK_CHANGES,
+    TOUCH_AWAITED,
+    UPSERT_IMPORT,
     WALLET_CHANGES,
     Changes,
     Session,
@@ -41,6 +44,7 @@ class PostgresSession(Session):
     """A transaction, or the one statement of a hopeful verb, on PostgreSQL."""
 
     lock_clause = " FOR NO KEY UPDATE"
+    share_clause = " FOR SHARE"
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -109,6 +113,9 @@ class PostgresSession(Session):
         for record in changes.discarded:
             if not self._run(_DISCARD, discard_change(record)):
                 raise Stale
+        if changes.has_tasks:
+            self._write_tasks(book, changes)
+        self._fill("periods", [period[:10] for period in changes.periods])
 
     def _run(self, statement: str, parameters: Sequence[Any]) -> int:
         done: int = self._connection.execute(statement, parameters).rowcount
@@ -162,6 +169,25 @@ class PostgresSession(Session):
             ensure_ascii=False,
         )
         self._run(_CHANGE_HOLDS, (listed, book))
+
+    def _write_tasks(self, book: str, changes: Changes) -> None:
+        ours = {hold.job for hold in changes.new_holds}
+        for job in sorted(set(changes.awaiting) - ours):
+            # Whoever reserves the job locks this row before it looks for tasks.
+            if not self._run(_LOCK_AWAITED, (book, job)):
+                raise Stale
+        self._fill("tasks", changes.new_tasks)
+        self._change_tasks(book, changes.changed_tasks)
+        self._fill("messages", changes.messages)
+        for record in changes.imports:
+            self._run(_UPSERT_IMPORT, record)
+
+    def _change_tasks(self, book: str, tasks: Sequence[TaskRecord]) -> None:
+        if not tasks:
+            return
+        listed = json.dumps([task._asdict() for task in tasks], ensure_ascii=False)
+        if self._run(_CHANGE_TASKS, (listed, book)) != len(tasks):
+            raise Stale
 
     def _adopt(self, hold: Hold) -> None:
         if not self._run(_ADOPT_HOLD, (*hold[2:], hold.book, hold.job)):
@@ -258,7 +284,9 @@ _ADOPT_HOLD = (
     f"UPDATE holds SET {_assigned(COLUMNS['holds'][2:])}"
     " WHERE book = %s AND job = %s AND state = 'awaited'"
 )
-_TOUCH_AWAITED = "UPDATE holds SET parked = 1 WHERE book = %s AND job = %s AND state = 'awaited'"
+_TOUCH_AWAITED = TOUCH_AWAITED.replace("?", "%s")
+_LOCK_AWAITED = _TOUCH_AWAITED.replace("parked = 1", "parked = parked")
+_UPSERT_IMPORT = UPSERT_IMPORT.replace("?", "%s")
 _UPDATE_LOT = (
     "UPDATE lots SET used_e8 = %s, lapsed_e8 = %s WHERE book = %s AND wallet = %s AND seq = %s"
 )
@@ -274,4 +302,10 @@ _CHANGE_HOLDS = (
     " FROM json_to_recordset(%s::json) AS v (job text, "
     + ", ".join(f"{name} {_CASTS[_TYPES['holds'][name]]}" for name in HOLD_CHANGES)
     + ") WHERE holds.book = %s AND holds.job = v.job"
+)
+_CHANGE_TASKS = (
+    f"UPDATE tasks SET {', '.join(f'{name} = v.{name}' for name in TASK_CHANGES)}"
+    " FROM json_to_recordset(%s::json) AS v (id text, "
+    + ", ".join(f"{name} {_CASTS[_TYPES['tasks'][name]]}" for name in TASK_CHANGES)
+    + ") WHERE tasks.book = %s AND tasks.id = v.id AND tasks.version = v.version - 1"
 )

@@ -14,11 +14,22 @@ from difflib import get_close_matches
 from typing import Any, NamedTuple
 
 from ledger.budgets import Budget, Level
-from ledger.records import By, Entry, Hold, InboxRecord, Lot, WalletRecord
+from ledger.records import (
+    By,
+    Entry,
+    Hold,
+    ImportRecord,
+    InboxRecord,
+    Lot,
+    MessageRecord,
+    Period,
+    TaskRecord,
+    WalletRecord,
+)
 from ledger.tables import METADATA
 from ledger.units import CREDIT_E8
 
-__all__ = ["COLUMNS", "Changes", "Session", "Stale", "columns", "marks"]
+__all__ = ["COLUMNS", "TASK_CHANGES", "Changes", "Session", "Stale", "columns", "marks"]
 
 COLUMNS = {
     table.name: tuple(column.name for column in table.columns) for table in METADATA.tables.values()
@@ -48,8 +59,23 @@ WALLET_CHANGES = (
     "expires_at_us",
     "budgets_seq",
     "recorded_at_us",
+    "closed_until_us",
 )
 """Columns of a wallet that change after it was opened."""
+
+
+TASK_CHANGES = (
+    "job",
+    "model",
+    "status",
+    "state",
+    "facts",
+    "applied",
+    "version",
+    "first_heard_at_us",
+    "last_heard_at_us",
+)
+"""Columns of a task that change after it was first heard of."""
 
 
 class Stale(Exception):
@@ -78,12 +104,27 @@ class Changes(NamedTuple):
     """(kind, key) of messages that wait no more."""
     discarded: Sequence[InboxRecord]
     """Messages that a person has closed."""
+    periods: Sequence[Period] = ()
+    """Periods that were closed or opened again."""
+    awaiting: Sequence[str] = ()
+    """Jobs nobody has reserved whose placeholders must stay what they are until this is written."""
+    new_tasks: Sequence[TaskRecord] = ()
+    changed_tasks: Sequence[TaskRecord] = ()
+    """Each one version further than it was read."""
+    messages: Sequence[MessageRecord] = ()
+    imports: Sequence[ImportRecord] = ()
+    """How far files were read."""
+
+    @property
+    def has_tasks(self) -> bool:
+        """Whether it is about tasks of the provider."""
+        return bool(self.new_tasks or self.changed_tasks or self.messages or self.imports)
 
     @property
     def is_rare(self) -> bool:
         """Whether there is more to it than entries, holds, lots and windows."""
         inbox = self.parked or self.applied or self.discarded
-        return bool(self.adopted_holds or self.budgets or inbox)
+        return bool(self.adopted_holds or self.budgets or inbox or self.periods or self.has_tasks)
 
     @property
     def is_small(self) -> bool:
@@ -117,6 +158,7 @@ class Session(ABC):
     """One connection in one transaction; reads are the same on both engines."""
 
     lock_clause = ""
+    share_clause = ""
 
     @abstractmethod
     def rows(self, statement: str, parameters: Sequence[Any] = ()) -> list[Any]:
@@ -129,6 +171,13 @@ class Session(ABC):
     @abstractmethod
     def one_of(self, column: str, values: Collection[str]) -> tuple[str, Any]:
         """A condition that a column is one of many values, and its one parameter."""
+
+    def by_index(self, index: str) -> str:  # noqa: ARG002
+        """What stands behind a table's name where it is to be read by an index of its.
+
+        A database that keeps no statistics would rather read a whole book.
+        """
+        return ""
 
     @abstractmethod
     def write(self, book: str, changes: Changes) -> None:
@@ -178,9 +227,11 @@ class Session(ABC):
         names = {name.casefold(): name for name in self.wallet_names(book)}
         return [names[near] for near in get_close_matches(wallet.casefold(), names, n=3)]
 
-    def wallet_records(self, book: str) -> list[WalletRecord]:
-        """All wallets of a book, by name."""
-        return [WalletRecord(*row) for row in self.rows(_WALLETS, (book,))]
+    def wallet_records(self, book: str, *, lock: bool = False) -> list[WalletRecord]:
+        """All wallets of a book, by name; where asked, nobody changes or opens one meanwhile."""
+        locks = lock and self.lock_clause
+        statement = _WALLETS_AND_FIRST + self.lock_clause if locks else _WALLETS
+        return [WalletRecord(*row) for row in self.rows(statement, (book,))]
 
     def wallet_by_folded(self, book: str, folded: str) -> str | None:
         """The wallet whose name differs only in how it is written."""
@@ -357,7 +408,11 @@ class Session(ABC):
     def entries_by_keys(self, book: str, kind: str, keys: Collection[str]) -> list[Entry]:
         """The entries that many keys were used for."""
         condition, parameter = self.one_of("key", keys)
-        statement = f"{_ENTRIES} AND kind = ? AND kind <> 'reserve' AND {condition}"
+        entries = f"entries{self.by_index('entries_book_kind_key')}"
+        statement = (
+            f"SELECT {columns('entries')} FROM {entries} WHERE book = ? AND kind = ?"
+            f" AND kind <> 'reserve' AND {condition}"
+        )
         return [Entry(*row) for row in self.rows(statement, (book, kind, parameter))]
 
     # Lots, budgets, inbox
@@ -441,6 +496,11 @@ def _whole(parts: Sequence[int]) -> int:
 
 
 _WALLETS = f"SELECT {columns('wallets')} FROM wallets WHERE book = ? ORDER BY id"
+# The entries that opened them are locked as well: who opens a wallet shares the lock of one.
+_WALLETS_AND_FIRST = (
+    f"SELECT {columns('wallets', 'w.')} FROM wallets AS w JOIN entries AS e"
+    " ON e.book = w.book AND e.wallet = w.id AND e.seq = 1 WHERE w.book = ? ORDER BY w.id"
+)
 _WALLET = f"SELECT {columns('wallets')} FROM wallets WHERE book = ? AND id = ?"
 _HOLDS = f"SELECT {columns('holds')} FROM holds WHERE book = ?"
 _HOLD = f"{_HOLDS} AND job = ?"
@@ -530,6 +590,10 @@ class SqliteSession(Session):
         listed = json.dumps(list(values), ensure_ascii=False)
         return f"{column} IN (SELECT value FROM json_each(?))", listed
 
+    def by_index(self, index: str) -> str:
+        """SQLite is told, because it guesses."""
+        return f" INDEXED BY {index}"
+
     def scans(self) -> None:
         """SQLite looks rows up by their keys, which is what is wanted."""
 
@@ -571,8 +635,16 @@ class SqliteSession(Session):
         many(_ADOPT_HOLD, [(*hold[2:], book, hold.job) for hold in changes.adopted_holds])
         many(_INSERT["budgets"], changes.budgets)
         many(_INSERT["inbox"], changes.parked)
+        many(TOUCH_AWAITED, [(book, record.job) for record in changes.parked])
         many(_APPLIED, [(book, *item) for item in changes.applied])
         many(_DISCARD, [discard_change(record) for record in changes.discarded])
+        many(_INSERT["tasks"], changes.new_tasks)
+        for task in changes.changed_tasks:
+            if not self._connection.execute(_SQLITE_TASK, task_changes(task)).rowcount:
+                raise Stale
+        many(_INSERT["messages"], changes.messages)
+        many(UPSERT_IMPORT, changes.imports)
+        many(_INSERT["periods"], [period[:10] for period in changes.periods])
 
 
 def wallet_changes(record: WalletRecord) -> tuple[Any, ...]:
@@ -583,6 +655,11 @@ def wallet_changes(record: WalletRecord) -> tuple[Any, ...]:
 def hold_changes(hold: Hold) -> tuple[Any, ...]:
     """The values of `HOLD_CHANGES`."""
     return (*hold[4:11], hold.lots, hold.parked)
+
+
+def task_changes(task: TaskRecord) -> tuple[Any, ...]:
+    """The values of `TASK_CHANGES`, the key, and the version it had when it was read."""
+    return (*task[2:], task.book, task.id, task.version - 1)
 
 
 def discard_change(record: InboxRecord) -> tuple[Any, ...]:
@@ -605,6 +682,16 @@ _INSERT = {
 }
 _SQLITE_WALLET = f"UPDATE wallets SET {_set(WALLET_CHANGES)} WHERE book = ? AND id = ? AND hash = ?"
 _SQLITE_HOLD = f"UPDATE holds SET {_set(HOLD_CHANGES)} WHERE book = ? AND job = ?"
+_SQLITE_TASK = f"UPDATE tasks SET {_set(TASK_CHANGES)} WHERE book = ? AND id = ? AND version = ?"
+TOUCH_AWAITED = "UPDATE holds SET parked = 1 WHERE book = ? AND job = ? AND state = 'awaited'"
+UPSERT_IMPORT = (
+    f"{_INSERT['imports']} ON CONFLICT (book, kind, digest) DO UPDATE SET lines = excluded.lines,"
+    " offset_bytes = excluded.offset_bytes, complete = excluded.complete,"
+    " result = excluded.result, recorded_at_us = excluded.recorded_at_us"
+    # Two who read the same file at once: the one who is further on says how far.
+    " WHERE excluded.complete > imports.complete"
+    " OR excluded.complete = imports.complete AND excluded.offset_bytes >= imports.offset_bytes"
+)
 _ADOPT_HOLD = (
     f"UPDATE holds SET {_set(COLUMNS['holds'][2:])}"
     " WHERE book = ? AND job = ? AND state = 'awaited'"

@@ -51,6 +51,7 @@ def _wallets() -> None:
         _int("expires_at_us", nullable=True),
         _int("budgets_seq"),
         _int("recorded_at_us"),
+        _int("closed_until_us", nullable=True),
         sa.PrimaryKeyConstraint("book", "id", name="wallets_pk"),
         sa.UniqueConstraint("book", "folded", name="wallets_book_folded_key"),
         _check("wallets_held", "held_e8 >= 0"),
@@ -93,7 +94,7 @@ def _entries() -> None:
             "kind = 'reserve' OR kind = 'charge' OR kind = 'release'"
             " OR kind = 'refund' OR kind = 'top_up' OR kind = 'extend'"
             " OR kind = 'adjust' OR kind = 'lapse' OR kind = 'open'"
-            " OR kind = 'budget'",
+            " OR kind = 'budget' OR kind = 'close' OR kind = 'reopen'",
         ),
         _check("entries_seq", "seq >= 1"),
         _check("entries_held_after", "held_after_e8 >= 0"),

@@ -19,7 +19,7 @@ down_revision = "0001"
 
 _APPEND_ONLY = ("messages", "reconciliations", "periods")
 _KEYS = {
-    "messages": ("book", "digest"),
+    "messages": ("book", "task", "digest"),
     "reconciliations": ("book", "seq"),
     "periods": ("book", "seq"),
 }
@@ -71,23 +71,23 @@ def _tasks() -> None:
     _partial_index(
         "tasks_unsettled", "tasks", ["book", "first_heard_at_us"], where="state <> 'settled'"
     )
+    _partial_index("tasks_waiting", "tasks", ["book", "id"], where="applied = 0")
 
 
 def _messages() -> None:
     op.create_table(
         "messages",
         _text("book"),
-        _bytes("digest"),
         _text("task"),
+        _bytes("digest"),
         _text("body"),
         _int("received_at_us"),
         _int("recorded_at_us"),
-        sa.PrimaryKeyConstraint("book", "digest", name="messages_pk"),
+        sa.PrimaryKeyConstraint("book", "task", "digest", name="messages_pk"),
         _check("messages_digest", "length(digest) = 32"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
-    op.create_index("messages_of_task", "messages", ["book", "task"])
 
 
 def _imports() -> None:
@@ -195,14 +195,12 @@ def _sqlite(table: str) -> list[str]:
     """Refuse to change, delete or replace a row, and to insert one under a used key."""
     message = f"{table} are append-only"
     same = " AND ".join(f"{column} = NEW.{column}" for column in _KEYS[table])
+    refuse = f"BEGIN SELECT RAISE(ABORT, '{message}'); END"
+    known = f"WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})"  # noqa: S608  our own names
     return [
-        f"CREATE TRIGGER {table}_insert BEFORE INSERT ON {table}"
-        f" WHEN EXISTS (SELECT 1 FROM {table} WHERE {same})"
-        f" BEGIN SELECT RAISE(ABORT, '{message}'); END",
-        f"CREATE TRIGGER {table}_update BEFORE UPDATE ON {table}"
-        f" BEGIN SELECT RAISE(ABORT, '{message}'); END",
-        f"CREATE TRIGGER {table}_delete BEFORE DELETE ON {table}"
-        f" BEGIN SELECT RAISE(ABORT, '{message}'); END",
+        f"CREATE TRIGGER {table}_insert BEFORE INSERT ON {table} {known} {refuse}",
+        f"CREATE TRIGGER {table}_update BEFORE UPDATE ON {table} {refuse}",
+        f"CREATE TRIGGER {table}_delete BEFORE DELETE ON {table} {refuse}",
     ]
 
 

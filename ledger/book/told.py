@@ -1,0 +1,518 @@
+"""What the provider says of its tasks: kept word for word, joined, and done in the book.
+
+A task's messages say together what its job costs; the book is brought there by its own verbs, in
+the same unit of work that keeps the messages. Because facts are a join and the book is compared
+with what they ask for, the order and the number of messages do not matter. Which job a task
+belongs to is said once, and kept beside the messages.
+
+A task whose job nobody has reserved waits in its own row, and not in the inbox: without the hold,
+neither the unit of an amount nor whether it is to be charged or given back is certain, and what
+the next message says would have to be undone there. The reserve of the job applies it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from hashlib import sha256
+from itertools import count
+from typing import Any, NamedTuple
+
+from ledger.book import releasing, settling
+from ledger.book.items import Charge, Refund, Release
+from ledger.book.work import Heard, Telling, Wanted, Work, compact
+from ledger.errors import LedgerError, StoreError, TaskLinked
+from ledger.records import (
+    LONGEST_NAME,
+    Entry,
+    Hold,
+    ImportRecord,
+    MessageRecord,
+    TaskRecord,
+    moment,
+)
+from ledger.store import tasks as stored
+from ledger.units import e8_to_credits
+
+__all__ = ["Applied", "Imported", "apply_told", "catch_up", "job_linked", "link", "tell"]
+
+
+class Applied(NamedTuple):
+    """What became of a task with the messages that were told together."""
+
+    task: str
+    job: str | None
+    """The job it belongs to; None until somebody says so."""
+    status: str
+    """The provider's word, such as completed."""
+    state: str
+    """running, settled, unproven, unpriced, or disputed."""
+    applied: bool
+    """Whether the book now says what the messages ask for."""
+    waits: bool
+    """Whether it is still to be told which job it belongs to, or the job is not reserved."""
+    net_e8: int | None
+    """What the task costs in the end, 10^-8 credits each; None is not known yet."""
+    new: int
+    """Messages that were not known before."""
+    known: int
+    entries: tuple[Entry, ...]
+    """What was written for its job."""
+    reason: str
+    """Why, or why not; one sentence."""
+    notes: tuple[str, ...]
+    """What is contradictory or not certain."""
+
+
+Imported = Callable[[list[Applied]], ImportRecord]
+"""How far a file was read, given what became of its latest messages."""
+
+
+def tell(work: Work, heard: Sequence[Heard], imported: Imported | None = None) -> list[Applied]:
+    """Keep messages and do what they ask for; an outcome for each task, in order."""
+    ids = dict.fromkeys(item.task for item in heard)
+    desk = _Desk(work)
+    desk.read(ids, {item.job for item in heard if item.job is not None})
+    for item in heard:
+        desk.hear(item)
+    done = desk.done(ids)
+    if imported is not None:
+        work.imports.append(imported(done)._replace(recorded_at_us=work.now_us))
+    return done
+
+
+def catch_up(work: Work, ids: Collection[str]) -> list[Applied]:
+    """Do what tasks ask for that were heard of before."""
+    desk = _Desk(work)
+    desk.read(ids, ())
+    return desk.done(ids)
+
+
+def link(work: Work, job: str, task: str) -> Applied:
+    """Say which job a task belongs to; the same again changes nothing.
+
+    Raises:
+        TaskLinked: it belongs to another one.
+    """
+    desk = _Desk(work)
+    desk.read([task], [job])
+    belongs = desk.tasks[task].job
+    if belongs not in {None, job}:
+        raise TaskLinked(task, job=str(belongs), asked=job)
+    desk.hear(Heard(task, job, None, None, None, None))
+    return desk.done([task])[0]
+
+
+def apply_told(work: Work, job: str, *, before_e8: int | None = None) -> None:
+    """Do what the tasks of a job ask for that was reserved just now, or extended.
+
+    `before_e8` is what its hold was made for before; amounts are measured by that.
+    """
+    if work.telling is not None:
+        desk = _Desk(work, before_e8)
+        desk.add(stored.task_rows(work.session, work.book, [job], [job]))
+        desk.done(desk.tasks)
+
+
+# Links
+
+
+def job_linked(task: str, body: str) -> str | None:
+    """The job that a kept message links a task to; None where it is one of the provider's."""
+    if not body.startswith('{"linked":'):
+        return None
+    try:
+        job = json.loads(body)["linked"]
+        return str(job) if body == _link_text(task, job) else None
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+def _link_text(task: str, job: str) -> str:
+    # The provider's own messages name their task as `id`.
+    return compact({"linked": job, "task": task})
+
+
+# Tasks while they are worked on
+
+
+class _Task:
+    """A task with what was heard of it now."""
+
+    __slots__ = (
+        "before",
+        "entries",
+        "facts",
+        "first_us",
+        "id",
+        "job",
+        "known",
+        "last_us",
+        "linked",
+        "model",
+        "new",
+        "notes",
+        "problem",
+        "row",
+        "text",
+        "told_us",
+        "waits",
+        "want",
+    )
+
+    def __init__(self, task: str, row: TaskRecord | None) -> None:
+        self.id, self.row = task, row
+        self.facts: Any = None
+        """None until they are needed."""
+        self.before: Any = None
+        """The facts of the row, once they were needed."""
+        self.text: str | None = None
+        """The facts as JSON; None where they were not written yet."""
+        self.job: str | None = None
+        self.model: str | None = None
+        self.first_us: int | None = None
+        self.last_us = self.told_us = 0
+        if row is not None:
+            self.text, self.job, self.model = row.facts, row.job, row.model
+            self.first_us, self.last_us = row.first_heard_at_us, row.last_heard_at_us
+        self.linked = self.waits = False
+        self.new = self.known = 0
+        self.notes: list[str] = []
+        self.problem: str | None = None
+        self.want: Wanted | None = None
+        self.entries: list[Entry] = []
+
+    def said(self, telling: Telling) -> Any:
+        """The facts as far as they are known."""
+        if self.facts is None:
+            if self.text is None:
+                return telling.nothing
+            self.facts = self.before = telling.facts(self.text)
+        return self.facts
+
+    def outcome(self) -> Applied:
+        """What became of it."""
+        want, waits = self.want, self.waits
+        reason, notes = self.problem, tuple(self.notes)
+        if want is not None:
+            notes += want.notes
+            reason = want.reason if reason is None else reason
+        return Applied(
+            self.id,
+            self.job,
+            "" if want is None else want.status,
+            "" if want is None else want.state,
+            not waits and self.problem is None,
+            waits,
+            None if want is None else want.net_e8,
+            self.new,
+            self.known,
+            tuple(self.entries),
+            reason or "",
+            notes,
+        )
+
+
+class _Plan(NamedTuple):
+    """What the tasks of one job ask for together."""
+
+    net_e8: int
+    """What is known of their costs."""
+    final: bool
+    """Whether there is no more to come."""
+    released: bool
+    """Whether it is proven that the job costs nothing."""
+
+
+class _Step(NamedTuple):
+    """What is to be done for one job."""
+
+    hold: Hold
+    plan: _Plan
+    charge_e8: int
+    refund_e8: int
+    lead: _Task
+    """The task in whose name it is done."""
+    group: list[_Task]
+
+
+class _Desk:
+    """The tasks that one unit of work is about."""
+
+    def __init__(self, work: Work, before_e8: int | None = None) -> None:
+        if work.telling is None:
+            raise NotImplementedError("a plain book does not know what messages about tasks mean")
+        self.work, self.telling = work, work.telling
+        self.before_e8 = before_e8
+        self.tasks: dict[str, _Task] = {}
+        self.known: set[tuple[str, bytes]] = set()
+
+    # Reading
+
+    def read(self, ids: Collection[str], claimed: Collection[str]) -> None:
+        """Read tasks with all others of their jobs, and lock them; then the holds."""
+        work, session = self.work, self.work.session
+        if not ids:
+            return
+        self.add(stored.task_rows(session, work.book, ids, claimed, lock=True))
+        for task in ids:
+            if task not in self.tasks:
+                self.tasks[task] = _Task(task, None)
+        self.known = stored.known_messages(session, work.book, ids)
+        jobs = {task.id if task.job is None else task.job for task in self.tasks.values()}
+        jobs.update(claimed)
+        work.preload((), sorted(jobs), {})
+        if session.lock_clause:
+            # Others may have linked a task to one of these jobs before its wallet was ours.
+            self.add(stored.task_rows(session, work.book, (), jobs))
+
+    def add(self, rows: Iterable[TaskRecord]) -> None:
+        """Take up tasks that were read."""
+        for row in rows:
+            if row.id not in self.tasks:
+                self.tasks[row.id] = _Task(row.id, row)
+
+    # Hearing
+
+    def hear(self, item: Heard) -> None:
+        """Keep a message, unless it is known, and join what it says to the rest."""
+        task, at_us = self.tasks[item.task], self.work.now_us
+        if item.received_us is not None:
+            at_us = max(0, min(item.received_us, at_us))
+            task.told_us = max(task.told_us, at_us)
+        if item.job is not None:
+            self._link(task, item.job, at_us)
+        if item.body is None:
+            return
+        if self._keep(task, item.body, at_us):
+            task.new += 1
+            if task.facts is None and task.text is None:
+                task.facts = item.facts
+            else:
+                task.facts = self.telling.merged(task.said(self.telling), item.facts)
+            task.text = None
+            if item.model is not None:
+                # The same whichever comes first, should they ever differ.
+                task.model = item.model if task.model is None else min(task.model, item.model)
+        else:
+            task.known += 1
+            task.last_us = max(task.last_us, at_us)
+
+    def _keep(self, task: _Task, body: str, at_us: int) -> bool:
+        digest = sha256(body.encode()).digest()
+        if (task.id, digest) in self.known:
+            return False
+        self.known.add((task.id, digest))
+        work = self.work
+        work.messages.append(MessageRecord(work.book, task.id, digest, body, at_us, work.now_us))
+        task.first_us = at_us if task.first_us is None else min(task.first_us, at_us)
+        task.last_us = max(task.last_us, at_us)
+        return True
+
+    def _link(self, task: _Task, job: str, at_us: int) -> None:
+        if task.job is None:
+            task.job, task.linked = job, True
+            self._keep(task, _link_text(task.id, job), at_us)
+        elif task.job != job:
+            task.notes.append(f"told to belong to job {job!r}; it stays with job {task.job!r}")
+
+    # Doing
+
+    def done(self, ids: Collection[str]) -> list[Applied]:
+        """Bring the book where the tasks ask for it; the outcomes of those that were asked for."""
+        for task in self.tasks.values():
+            # A service may use the provider's name of a task as the key of its reserve.
+            if task.job is None and self._hold(task.id) is not None:
+                self._link(task, task.id, task.last_us or self.work.now_us)
+        groups: dict[str, list[_Task]] = {}
+        for task in self.tasks.values():
+            if task.job is not None:
+                groups.setdefault(task.job, []).append(task)
+            else:
+                self._wait(task, "it is not known which job it belongs to")
+        steps = [step for job, group in groups.items() if (step := self._step(job, group))]
+        self._look_up_keys(steps)
+        for step in steps:
+            self._do(step)
+        for task in self.tasks.values():
+            self._write(task)
+        return [self.tasks[task].outcome() for task in ids]
+
+    def _hold(self, job: str) -> Hold | None:
+        """The hold of a job, if it is reserved."""
+        hold = self.work.find_hold(job)
+        return None if hold is None or hold.wallet is None else hold
+
+    def _wait(self, task: _Task, problem: str) -> None:
+        task.waits, task.problem = True, problem
+        task.want = self.telling.wanted(task.said(self.telling), None)
+
+    def _step(self, job: str, group: list[_Task]) -> _Step | None:
+        """What is to be done for a job; None where the book says what is asked for."""
+        hold = self._hold(job)
+        if hold is None:
+            self.work.await_job(job)
+            for task in group:
+                self._wait(task, f"nobody has reserved job {job!r}")
+            return None
+        wants = []
+        for task in group:
+            task.want = self.telling.wanted(task.said(self.telling), hold.amount_e8)
+            wants.append(task.want)
+        plan = _plan(wants)
+        if not plan.final and not plan.net_e8:
+            return None
+        lead = max(group, key=_is_lead)
+        done = all(task.row and task.row.applied and not task.linked for task in group)
+        ran = all(task.row and task.row.state == "running" for task in group)
+        # What a person has done since then stays, unless the provider says something new; which it
+        # does of tasks that have ended since.
+        if done and not ran and plan == self._plan_before(group, hold):
+            return None
+        asked_e8, kept_e8 = self._so_far_e8(hold)
+        return _Step(
+            hold,
+            plan,
+            max(0, plan.net_e8 - asked_e8),
+            # As long as a task runs, what was charged beside the others may be for that.
+            max(0, kept_e8 - plan.net_e8) if plan.final else 0,
+            lead,
+            group,
+        )
+
+    def _plan_before(self, group: list[_Task], hold: Hold) -> _Plan:
+        """What the tasks of a job asked for before anything was heard now."""
+        before_e8 = hold.amount_e8 if self.before_e8 is None else self.before_e8
+        wants = []
+        for task in group:
+            if task.text is not None and task.want is not None and self.before_e8 is None:
+                wants.append(task.want)
+            elif task.row is not None:
+                facts = self.telling.facts(task.row.facts) if task.before is None else task.before
+                wants.append(self.telling.wanted(facts, before_e8))
+        return _plan(wants)
+
+    def _so_far_e8(self, hold: Hold) -> tuple[int, int]:
+        """What was asked of a job, and what was taken of it; refunds are deducted from both."""
+        kept_e8 = hold.charged_e8 - hold.refunded_e8
+        if hold.policy in _ALL_OR_NOTHING or hold.last_seq == hold.seq:
+            return kept_e8, kept_e8
+        entries = self.work.session.entries_of(hold)
+        known = {entry.seq for entry in entries}
+        entries += [
+            entry for entry in self.work.entries if entry.job == hold.job and entry.seq not in known
+        ]
+        return kept_e8 + sum(entry.uncollected_e8 for entry in entries), kept_e8
+
+    def _look_up_keys(self, steps: Sequence[_Step]) -> None:
+        """Ask for all keys at once, whether they are free."""
+        keys: dict[str, list[str]] = {}
+        for step in steps:
+            for kind, needed in (
+                ("charge", step.charge_e8),
+                ("refund", step.refund_e8),
+                ("release", _may_release(step)),
+            ):
+                if needed:
+                    keys.setdefault(kind, []).append(step.lead.id)
+        self.work.preload((), (), keys)
+
+    def _do(self, step: _Step) -> None:
+        """Charge, refund or release; what the book refuses is told, and tried again later."""
+        work, lead, plan, job = self.work, step.lead, step.plan, step.hold.job
+        at = moment(max(task.told_us for task in step.group) or work.now_us)
+        reason = str(lead.want.reason if lead.want is not None else "")[:LONGEST_NAME].strip()
+        try:
+            if step.charge_e8:
+                amount, key = e8_to_credits(step.charge_e8), self._key("charge", lead.id)
+                at = moment(self._charged_us(step))
+                made = settling.charge(work, Charge(job, amount, None, key, plan.final, at))
+                lead.entries += [made] if isinstance(made, Entry) else []
+            elif step.refund_e8:
+                amount, key = e8_to_credits(step.refund_e8), self._key("refund", lead.id)
+                back = settling.refund(work, Refund(job, amount, key, reason or None, at))
+                lead.entries += [back] if isinstance(back, Entry) else []
+            if _may_release(step) and work.hold(job).state == "open":
+                key = self._key("release", lead.id)
+                lead.entries.append(releasing.release(work, Release(job, key, reason or None, at)))
+        except StoreError:
+            raise
+        except LedgerError as error:
+            for task in step.group:
+                task.problem = str(error)
+
+    def _charged_us(self, step: _Step) -> int:
+        """When a job was charged: when a message about it was received, if that is told.
+
+        Or else when its task was created, by which the provider lists what it has charged.
+        """
+        told_us = max(task.told_us for task in step.group)
+        if told_us:
+            return told_us
+        since = [self.telling.since_us(task.said(self.telling)) for task in step.group]
+        created_us = min(max((item for item in since if item), default=0), self.work.now_us)
+        if not created_us:
+            return self.work.now_us
+        # The provider tells whole seconds of its own clock: the hold was made before the task.
+        reserved_us = step.hold.reserved_at_us
+        return reserved_us if 0 < reserved_us - created_us < _CLOCKS_DIFFER_US else created_us
+
+    def _key(self, kind: str, task: str) -> str:
+        """The task's name, or the first of task#2, task#3, … that nobody has used."""
+        work = self.work
+        stem = task if len(task) < LONGEST_NAME - 10 else sha256(task.encode()).hexdigest()
+        for number in count(1):
+            key = task if number == 1 else f"{stem}#{number}"
+            waits = kind != "release" and not work.nothing_waits
+            if work.earlier(kind, key) is None and not (
+                waits and work.session.parked(work.book, kind, key)
+            ):
+                break
+        return key
+
+    def _write(self, task: _Task) -> None:
+        want, row = task.want, task.row
+        if want is None:
+            return
+        text = self.telling.text(task.said(self.telling)) if task.text is None else task.text
+        now_us = self.work.now_us
+        record = TaskRecord(
+            self.work.book,
+            task.id,
+            task.job,
+            task.model,
+            want.status,
+            want.state,
+            text,
+            int(not task.waits and task.problem is None),
+            1 if row is None else row.version,
+            now_us if task.first_us is None else task.first_us,
+            task.last_us or now_us,
+        )
+        if record != row:
+            self.work.put_task(record, new=row is None)
+
+
+_CLOCKS_DIFFER_US = 60_000_000
+"""How far the provider's clock may be from ours: a minute."""
+
+_ALL_OR_NOTHING = ("owe", "reject")
+"""Policies of holds under which nothing is asked that is not taken."""
+
+
+def _is_lead(task: _Task) -> tuple[bool, bool]:
+    """Whether something is done in the name of a task: it tells a cost, and it is news."""
+    tells = task.want is not None and task.want.net_e8 is not None
+    return tells, task.linked or task.text is None
+
+
+def _may_release(step: _Step) -> bool:
+    """Whether what is left of a hold goes back: no more is to come, and what there was is known."""
+    return step.plan.final and bool(step.plan.net_e8 or step.plan.released)
+
+
+def _plan(wants: Sequence[Wanted]) -> _Plan:
+    nets = [want.net_e8 for want in wants]
+    known = [net for net in nets if net is not None]
+    final = len(known) == len(nets)
+    return _Plan(sum(known), final, final and all(want.released for want in wants))
