@@ -34,14 +34,17 @@ from ledger.errors import (
     InvalidEntry,
     KeyReused,
     LedgerError,
+    PeriodNotOver,
+    PeriodOutOfOrder,
     RefundAboveCharge,
     UnknownBudget,
     UnknownJob,
     UnknownMessage,
+    UnknownPeriod,
     UnknownWallet,
     WalletExists,
 )
-from ledger.records import Entry, Statement
+from ledger.records import Entry, Period, Statement, closed_periods, moment
 from ledger.units import credits_to_e8, e8_to_credits
 
 Call = tuple[str, dict[str, Any]]
@@ -103,6 +106,8 @@ class Purse:
     expiries: list[datetime] = field(default_factory=list)
     budgets: dict[str, dict[str, Any]] = field(default_factory=dict)
     news: list[Entry] = field(default_factory=list)
+    frozen: Any = None
+    """What is known of the time before the end of the last closed period."""
 
 
 class Model:
@@ -115,6 +120,22 @@ class Model:
         self.seen: dict[tuple[str, str], tuple[Any, Entry]] = {}
         self.parked: dict[tuple[str, str], tuple[datetime, dict[str, Any]]] = {}
         self.discarded: dict[tuple[str, str], tuple[dict[str, Any], str]] = {}
+        self.periods: list[Period] = []
+
+    @property
+    def closed(self) -> list[Period]:
+        return closed_periods(self.periods)
+
+    def counted(self, at: datetime) -> datetime:
+        """When something counts: not in a period that is closed."""
+        return self.now if self.closed and at < self.closed[-1].end else at
+
+    def check_moment(self, entry: Entry) -> None:
+        """What happened in a closed period counts now and says so."""
+        told = moment(entry.told_at_us)
+        assert entry.happened_at == self.counted(told)
+        corrected = [period.name for period in self.closed if told < period.end]
+        assert entry.corrects == (corrected[0] if corrected else None)
 
     def certain(self, wallet: str) -> bool:
         """Whether the book has nothing to do by itself in a wallet."""
@@ -238,6 +259,7 @@ class Model:
         purse = self.purses[entry.wallet]
         self.by_itself(purse)
         assert purse.news.pop(0) == entry
+        self.check_moment(entry)
         purse.posted += entry.posted_e8
         purse.held += entry.held_e8
         assert (purse.posted, purse.held) == (entry.posted_after_e8, entry.held_after_e8)
@@ -256,6 +278,7 @@ class Model:
                 self._close(hold, entry)
             elif entry.kind != "open":
                 return
+            self.check_moment(entry)
             purse.posted += entry.posted_e8
             purse.held += entry.held_e8
             purse.news.pop(0)
@@ -269,7 +292,7 @@ class Model:
     def _reserve(self, given: dict[str, Any], outcome: Any) -> type | None:
         if given["wallet"] not in self.purses:
             return UnknownWallet
-        amount, at = credits_to_e8(given["amount"]), given["at"] or self.now
+        amount, at = credits_to_e8(given["amount"]), self.counted(given["at"] or self.now)
         labels = given["labels"] or {}
         refusal = self._refusal(given["wallet"], amount, labels, at, amount, outcome)
         if refusal is not None:
@@ -383,8 +406,9 @@ class Model:
             taken = most if certain else -outcome.posted_e8
             assert taken <= most
         freed = hold.held if given["final"] else min(hold.held, taken)
-        late = hold.state != "open" or outcome.happened_at >= hold.deadline
-        assert outcome.happened_at == at or outcome.happened_at < self.now  # parked ones
+        told = moment(outcome.told_at_us)
+        late = hold.state != "open" or told >= hold.deadline
+        assert told == at or told < self.now  # parked ones
         assert (outcome.posted_e8, outcome.held_e8, outcome.over_e8) == (-taken, -freed, over)
         assert (outcome.uncollected_e8, outcome.late) == (amount - taken, int(late))
         hold.charged += taken
@@ -591,7 +615,7 @@ class Lockstep(RuleBasedStateMachine):
         given = self.reserving(data.draw)
         if given["key"] in self.model.jobs or given["wallet"] not in self.model.purses:
             return
-        labels, at = given["labels"] or {}, given["at"] or self.model.now
+        labels, at = given["labels"] or {}, self.model.counted(given["at"] or self.model.now)
         amount = credits_to_e8(given["amount"])
         outcome = self.both(lambda book: book.reserve(**given, dry_run=True))
         refusal = self.model._refusal(given["wallet"], amount, labels, at, amount, outcome)
@@ -626,6 +650,77 @@ class Lockstep(RuleBasedStateMachine):
     @rule(wallet=WALLETS, title=st.sampled_from(["x", "y"]), number=NUMBERS)
     def remove_budget(self, wallet: str, title: str, number: int) -> None:
         self.do("remove_budget", wallet=wallet, title=title, key=f"limit-{number}")
+
+    @rule(back=st.integers(-1, 2), length=st.integers(0, 2), follows=st.booleans())
+    def close_period(self, back: int, length: int, follows: bool) -> None:
+        model, today = self.model, self.model.now.date()
+        end = today - timedelta(days=back)
+        start = end - timedelta(days=length)
+        if follows and model.closed:
+            start = model.closed[-1].end.date()
+        period = f"{start}/{end}"
+        known = [(item.start.date(), item.end.date()) for item in model.closed]
+        outcome = self.both(lambda book: book.close_period(period, unreconciled="a test"))
+        if start >= end:
+            assert type(outcome) is InvalidEntry
+        elif (start, end) in known:
+            assert outcome == model.closed[known.index((start, end))]._replace(replayed=True)
+        elif back < 0:
+            assert type(outcome) is PeriodNotOver
+        elif known and start != known[-1][1]:
+            assert type(outcome) is PeriodOutOfOrder
+        else:
+            assert (outcome.action, outcome.name, outcome.recorded_at) == (
+                "close", period, model.now,
+            )  # fmt: skip
+            self.follow_period(outcome, outcome.end)
+
+    @rule(data=st.data(), reason=st.sampled_from(["slip", "typo"]))
+    def reopen_period(self, data: st.DataObject, reason: str) -> None:
+        model = self.model
+        names = sorted({"2026-09", *(item.name for item in model.periods)})
+        period = data.draw(st.sampled_from(names))
+        outcome = self.both(lambda book: book.reopen_period(period, reason=reason))
+        closed, last = [item.name for item in model.closed], model.periods[-1:]
+        if closed and closed[-1] == period:
+            assert (outcome.action, outcome.name, outcome.reason) == ("reopen", period, reason)
+            before = model.closed[:-1]
+            self.follow_period(outcome, before[-1].end if before else None)
+        elif [(item.action, item.name, item.reason) for item in last] == [
+            ("reopen", period, reason)
+        ]:
+            assert outcome == last[0]._replace(replayed=True)
+        else:
+            assert type(outcome) is UnknownPeriod
+
+    def follow_period(self, period: Period, closed_until: datetime | None) -> None:
+        """Find a closing or reopening in every wallet, with the figures that it froze."""
+        self.read_news()
+        for wallet, purse in self.model.purses.items():
+            self.model.by_itself(purse)
+            mark = purse.news.pop(0)
+            then = self.both(methodcaller("statement", wallet, until=period.end, by="happened"))
+            facts = mark.details
+            assert (mark.kind, facts["period"], mark.happened_at) == (
+                period.action, period.name, self.model.now,
+            )  # fmt: skip
+            assert (facts["posted_e8"], facts["held_e8"]) == (
+                sum(entry.posted_e8 for entry in then.entries),
+                sum(entry.held_e8 for entry in then.entries),
+            )
+        self.model.periods.append(period)
+        assert self.both(methodcaller("periods")) == self.model.periods
+        for wallet, purse in self.model.purses.items():
+            purse.frozen = self.before(wallet, closed_until)
+
+    def before(self, wallet: str, end: datetime | None) -> Any:
+        """What there is to know of the time before a moment."""
+        if end is None:
+            return None
+        statement = methodcaller("statement", wallet, until=end, by="happened")
+        balance = methodcaller("balance", wallet, before=end, by="happened")
+        trial = methodcaller("trial_balance", before=end, by="happened")
+        return [self.both(call) for call in (statement, balance, trial)]
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
@@ -682,6 +777,8 @@ class Lockstep(RuleBasedStateMachine):
             assert open_e8 == purse.held
             assert balance.lapsing_e8 >= 0
             assert balance.lapsing_e8 == 0 or not self.model.certain(wallet)
+            if self.model.closed and purse.frozen is not None:
+                assert self.before(wallet, self.model.closed[-1].end) == purse.frozen
         for name, job in self.model.jobs.items():
             hold = self.both(methodcaller("hold", name))
             assert (hold.state, hold.held_e8, hold.charged_e8, hold.refunded_e8) == (
