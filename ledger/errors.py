@@ -11,6 +11,7 @@
     │   ├── InvalidMessage     a message of the provider's cannot be read
     │   ├── InvalidStatement   a statement cannot be read
     │   ├── InvalidMapping     what says how a statement is to be read makes no sense
+    │   ├── InvalidCorrections  corrections that cannot be read or mend nothing
     │   ├── InvalidMedia       a file is not a video that can be measured
     │   ├── InvalidEntry       a key, label, name or reason that cannot be stored
     │   └── InvalidBudget      a budget that makes no sense
@@ -40,6 +41,7 @@
     │   ├── UnknownBudget      no budget of that name on the wallet
     │   ├── UnknownMessage     no charge or refund waits in the inbox under that key
     │   ├── UnknownBreak       no comparison has found a break of that name
+    │   ├── TaskLinked         the task belongs to another job
     │   ├── UnknownPeriod      no such period is closed, or not as the last one
     │   ├── PeriodNotOver      a period that has not ended yet cannot be closed
     │   ├── PeriodOutOfOrder   another period is to be closed first, or is closed already
@@ -83,6 +85,7 @@ __all__ = [
     "InsufficientCredits",
     "InvalidAmount",
     "InvalidBudget",
+    "InvalidCorrections",
     "InvalidEntry",
     "InvalidInput",
     "InvalidMapping",
@@ -114,6 +117,7 @@ __all__ = [
     "StoreError",
     "StoreLocked",
     "StoreUnavailable",
+    "TaskLinked",
     "UnknownBook",
     "UnknownBreak",
     "UnknownBudget",
@@ -240,6 +244,12 @@ class InvalidMapping(_Faulty):
     """A mapping does not fit its statement, or none could be guessed; `faults` says what to say."""
 
     code = "invalid_mapping"
+
+
+class InvalidCorrections(_Faulty):
+    """Corrections of breaks cannot be read, or do not mend what they are about."""
+
+    code = "invalid_corrections"
 
 
 class InvalidMedia(_Faulty):
@@ -610,6 +620,19 @@ class PeriodOutOfOrder(Conflict):
     def __init__(self, period: str, *, closed_until: str, problem: str) -> None:
         self.period, self.closed_until = period, closed_until
         super().__init__(f"{period} {problem}")
+
+
+class TaskLinked(Conflict):
+    """A task of the provider belongs to another job than the one that was named."""
+
+    code = "task_linked"
+
+    def __init__(self, task: str, *, job: str, asked: str) -> None:
+        self.task, self.job, self.asked = task, job, asked
+        super().__init__(
+            f"task {task!r} belongs to job {job!r}, not {asked!r}; what it cost is in the book for"
+            " that job, so correct the two jobs by hand"
+        )
 
 
 class UnknownBudget(Conflict):

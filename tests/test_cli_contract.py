@@ -36,11 +36,19 @@ COMMANDS = [
         for name in ("list", "show", "check", "diff", "import", "books", "impact", "schema")
     ),
     *([name] for name in ("reserve", "extend", "charge", "release", "refund", "verify")),
-    *([name] for name in ("wallet", "budget", "holds", "db")),
+    *([name] for name in ("wallet", "budget", "holds", "reconcile", "period", "db")),
     *(["wallet", name] for name in ("open", "list", "balance", "statement", "top-up", "adjust")),
     *(["wallet", name] for name in ("lapse", "trial-balance", "lots")),
     *(["budget", name] for name in ("set", "list", "status", "remove")),
     *(["holds", name] for name in ("list", "show", "expire", "sweep", "inbox", "discard")),
+    *(["holds", name] for name in ("tasks", "link", "probe-list")),
+    ["ingest"],
+    *(
+        ["reconcile", name]
+        for name in ("statement", "breaks", "show", "apply", "explain", "assign", "reopen")
+    ),
+    *(["reconcile", name] for name in ("history", "mapping")),
+    *(["period", name] for name in ("close", "reopen", "list")),
     *(["db", name] for name in ("upgrade", "status", "distribute")),
 ]
 DOCUMENTS: list[tuple[str, list[str], int]] = [
@@ -133,6 +141,11 @@ MISTAKES: list[tuple[list[str], int]] = [
     (["charge", "job-1", "5", "--seconds", "5"], 2),
     (["holds", "list", "--state", "lost"], 2),
     (["holds", "list", "--limit", "0"], 2),
+    (["holds", "tasks", "--state", "lost"], 2),
+    (["holds", "link", "job-1"], 2),
+    (["holds", "probe-list", "--older-than", "soon"], 2),
+    (["ingest"], 2),
+    (["ingest", "nowhere.jsonl"], 8),
     (["budget", "set", "studio", "ads", "5", "--key", "k", "--match", "team"], 2),
     (["verify", "--db", "mixed.json"], 8),
     (["db", "status"], 8),

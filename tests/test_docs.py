@@ -188,7 +188,7 @@ def test_every_error_is_in_the_reference_with_its_code_and_status(
     assert [row for row in rows if all(part in row for part in wanted)]
 
 
-@pytest.mark.parametrize("status", [0, 1, 2, 3, 6, 7, 8, 9, 130])
+@pytest.mark.parametrize("status", [0, 1, 2, 3, 4, 6, 7, 8, 9, 130])
 def test_every_exit_status_is_in_the_reference(status: int) -> None:
     lines = text_of(DOCS / "reference" / "errors.md").splitlines()
     about = [line for line in lines if line.startswith("|") or re.search(r"\b[Ee]xit", line)]
@@ -204,10 +204,14 @@ COMMAND_NAMES = [
     *("wallet adjust", "wallet lapse", "wallet lots", "wallet trial-balance"),
     *("budget set", "budget list", "budget status", "budget remove"),
     *("holds list", "holds show", "holds expire", "holds sweep", "holds inbox"),
-    "holds discard",
+    *("holds discard", "holds tasks", "holds link", "holds probe-list", "ingest"),
+    *("reconcile statement", "reconcile breaks", "reconcile show", "reconcile apply"),
+    *("reconcile explain", "reconcile assign", "reconcile reopen", "reconcile history"),
+    "reconcile mapping",
+    *("period close", "period reopen", "period list"),
     *("db upgrade", "db status", "db distribute", "db copy"),
 ]
-GROUPS = ("prices", "wallet", "budget", "holds", "db")
+GROUPS = ("prices", "wallet", "budget", "holds", "reconcile", "period", "db")
 
 
 @pytest.mark.parametrize("command", COMMAND_NAMES)

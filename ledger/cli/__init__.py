@@ -26,7 +26,8 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit status: 0 fine, 1 unexpected, 2 usage, 3 refused for credits or a budget,"
-        " 6 cannot be priced, 7 input data invalid, 8 database locked or not usable,"
+        " 4 not reconciled or with open breaks, 6 cannot be priced, 7 input data invalid,"
+        " 8 database locked or not usable,"
         " 9 verification failed, 130 interrupted."
     ),
     no_args_is_help=True,
@@ -59,9 +60,12 @@ from ledger.cli import (  # noqa: E402  they register on `app`
     demo,
     estimate,
     holds,
+    ingest,
     jobs,
+    period,
     prices,
     quote,
+    reconcile,
     verify,
     wallet,
 )
@@ -84,6 +88,9 @@ app.command("release", rich_help_panel=_BOOK)(jobs.release)
 app.command("refund", cls=AmountCommand, rich_help_panel=_BOOK)(jobs.refund)
 app.add_typer(budget.app, name="budget", rich_help_panel=_BOOK)
 app.add_typer(holds.app, name="holds", rich_help_panel=_BOOK)
+app.add_typer(period.app, name="period", rich_help_panel=_BOOK)
+app.add_typer(reconcile.app, name="reconcile", rich_help_panel=_BOOK)
+app.command("ingest", epilog=ingest.EXAMPLES, rich_help_panel=_BOOK)(ingest.ingest)
 app.command("verify", rich_help_panel=_BOOK)(verify.verify)
 app.add_typer(db.app, name="db", rich_help_panel=_BOOK)
 

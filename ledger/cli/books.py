@@ -256,8 +256,7 @@ def deadline_of(given: str | None) -> timedelta | datetime | None:
     if given is None:
         return None
     if given and (found := _LENGTH.fullmatch(given)):
-        days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
-        return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+        return _length(found)
     try:
         return parse_moment(given)
     except InvalidMoment as error:
@@ -269,12 +268,30 @@ def deadline_of(given: str | None) -> timedelta | datetime | None:
         ) from None
 
 
+def length_of(given: str | None) -> timedelta | None:
+    """A length of time such as 30s, 90m, 6h, 2d or 1d12h.
+
+    >>> length_of("90m")
+    datetime.timedelta(seconds=5400)
+    """
+    if given is None:
+        return None
+    if not given or (found := _LENGTH.fullmatch(given)) is None:
+        raise typer.BadParameter(f"{given[:40]!r} is not a length such as 30s, 90m, 6h or 1d12h")
+    return _length(found)
+
+
+def _length(found: re.Match[str]) -> timedelta:
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+
+
 # Entries
 
 ENTRIES_CSV = (
     *("wallet", "seq", "kind", "key", "job", "contra", "posted", "held", "posted_after"),
     *("held_after", "over", "uncollected", "late", "cash", "currency", "expires", "reason"),
-    *("seconds", "happened_at", "recorded_at"),
+    *("corrects", "seconds", "happened_at", "recorded_at"),
 )
 """Columns of entries as CSV."""
 

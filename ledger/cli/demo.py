@@ -27,8 +27,9 @@ def demo(
 ) -> None:
     """Show it all on example inputs.
 
-    Request bodies, a real clip, a plan of jobs, where the price sources disagree; and ten days of
-    a book: budgets, a few hundred jobs, a refusal, the statement and its proof.
+    Request bodies, a real clip, a plan of jobs, where the price sources disagree; ten days of a
+    book: budgets, a few hundred jobs, a refusal; and the end of its month: the provider's messages
+    and statement, every difference with its cause, corrections, closing, and the proof.
     Every step prints the command that it runs. Nothing that is in FOLDER already is changed.
     """
     with as_file(files("ledger") / "demo") as shipped:
@@ -143,11 +144,13 @@ def _copied(shipped: Path, into: Path) -> Path:
         InvalidInput: it is no folder; a file of the demo is there already.
     """
     from ledger.cli.demo_book import DATABASE, REQUEST
+    from ledger.cli.demo_month import CORRECTIONS, MESSAGES, STATEMENT
     from ledger.errors import InvalidInput
 
     if into.exists() and not into.is_dir():
         raise InvalidInput(f"{into}: is not a folder")
-    for name in (*(f"{DATABASE}{ending}" for ending in ("", "-wal", "-shm")), REQUEST):
+    written = (REQUEST, MESSAGES, STATEMENT, CORRECTIONS)
+    for name in (*(f"{DATABASE}{ending}" for ending in ("", "-wal", "-shm")), *written):
         if (into / name).exists():
             raise _is_there(into / name)
     for name in INPUTS:

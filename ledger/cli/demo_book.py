@@ -33,6 +33,7 @@ BODIES, REQUEST = "requests.json", "request.json"
 
 _OPENED = datetime(2026, 10, 12, 7, tzinfo=UTC)
 _CLOSED = datetime(2026, 10, 21, 17, tzinfo=UTC)
+_MONTH_END = datetime(2026, 11, 2, 9, tzinfo=UTC)
 _TEAMS = {"ads": ["li", "sam", "zoë"], "film": ["ada", "noor"], "social": ["max", "yuki", "eva"]}
 _OUTCOMES = {"charged": 84, "failed": 6, "late": 3, "refunded": 5, "unheard": 2}
 _TOLD = {
@@ -129,8 +130,40 @@ def show(folder: Path, title: Callable[[str], None]) -> None:
         _refuse(f"{asked} --key job-1000")
         title("Where the studio stands")
         _type("wallet balance studio", "budget status studio", "wallet statement studio --last 8")
+        _show_month(folder, time, title)
         title("The proof: debits are credits, and every figure follows from the entries")
         _type("wallet trial-balance", "verify")
+
+
+def _show_month(folder: Path, time: _Clock, title: Callable[[str], None]) -> None:
+    """What the provider says of the month, held against the book, and the month closed."""
+    from importlib.util import find_spec
+
+    from ledger import Ledger
+    from ledger.cli.demo_month import CORRECTIONS, MESSAGES, STATEMENT, look_over, play_provider
+    from ledger.cli.output import print_text
+
+    time.now = _MONTH_END
+    with Ledger(f"sqlite:///{folder / DATABASE}", clock=time) as ledger:
+        play_provider(ledger, folder)
+    messages, statement, corrections = (
+        shlex.quote(as_typed(folder / name)) for name in (MESSAGES, STATEMENT, CORRECTIONS)
+    )
+    title("Month end: the provider's messages; a dozen of its callbacks were lost")
+    _type(f"ingest {messages}", "holds list --state unknown")
+    if find_spec("polars") is None:
+        print_text("   left out: polars is not installed")
+        return
+    title("The provider's statement of the month: every difference, and what causes it")
+    compare = f"reconcile {statement} --from 2026-10-01 --to 2026-11-01"
+    _type_to(f"{compare} --propose {corrections}", 4)
+    title("Corrections: looked over by a person, then applied once")
+    for line in look_over(folder / CORRECTIONS):
+        print_text(f"   noor explains: {line}")
+    print_text("")
+    _type(f"reconcile apply {corrections}")
+    title("The same statement again finds nothing that is open, and the month is closed")
+    _type(compare, "period close 2026-10")
 
 
 # Typing commands
@@ -161,6 +194,17 @@ def _type(*lines: str) -> None:
         print_text(f"   $ kling-ledger {line}\n")
         sys.stdout.flush()
         app(shlex.split(line), prog_name="kling-ledger", standalone_mode=False)
+
+
+def _type_to(line: str, status: int) -> None:
+    """A command that ends with a status of its own; it says why by itself."""
+    import typer
+
+    try:
+        _type(line)
+    except typer.Exit as end:
+        if end.exit_code != status:
+            raise
 
 
 def _refuse(line: str) -> None:

@@ -80,7 +80,8 @@ def estimate(
 ) -> None:
     """Say what a plan of jobs will cost.
 
-    Columns: model, quality, orientation, sound, seconds, count; every other column is a label.
+    Columns: model, quality, orientation, sound, seconds, count. Under published rules, options
+    of their models are columns too, such as image_count; every other column is a label.
     Rows without a price are listed and counted as not priced, never as zero. Exits with 6 if
     there are any.
     """

@@ -43,6 +43,16 @@ class HoldState(StrEnum):
     RELEASED = "released"
 
 
+class TaskState(StrEnum):
+    """States of a task of the provider that can be listed."""
+
+    RUNNING = "running"
+    SETTLED = "settled"
+    UNPROVEN = "unproven"
+    UNPRICED = "unpriced"
+    DISPUTED = "disputed"
+
+
 class OnCharge(StrEnum):
     """What a charge above its hold does."""
 

@@ -12,7 +12,7 @@ from typer.core import TyperCommand, TyperGroup
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["AmountCommand", "Group"]
+__all__ = ["AmountCommand", "DefaultGroup", "Group"]
 
 _OF_COMMANDS = {
     "--db": "--db credits.db",
@@ -49,6 +49,19 @@ class Group(TyperGroup):
         except typer.BadParameter as error:
             error.message = _in_words(error.message)
             raise
+
+
+class DefaultGroup(Group):
+    """A group whose first command may be left out, as in `reconcile FILE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the first command before arguments that name none."""
+        first = next(iter(self.commands))
+        named = args[:1] and (args[0] in self.commands or args[0] in self._helps(ctx))
+        return super().parse_args(ctx, args if named or not args else [first, *args])
+
+    def _helps(self, ctx: Any) -> list[str]:
+        return [*self.get_help_option_names(ctx)]
 
 
 def _knows(command: Any, option: str) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ledger.cli.books import ENTRIES_CSV, many, minute, open_ledger, what
+from ledger.cli.books import ENTRIES_CSV, counted, many, minute, open_ledger, what
 from ledger.cli.options import (
     DEFAULT_DB,
     BookOption,
@@ -21,6 +21,7 @@ from ledger.cli.options import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ledger.breaks import Reconciled
     from ledger.documents import FiguresDocument, StatementDocument
     from ledger.records import Entry, Statement
 
@@ -50,7 +51,7 @@ def statement(
 
     Opening and closing balances are those before SINCE and before UNTIL.
     """
-    from ledger.cli.output import emit_json, print_csv
+    from ledger.cli.output import emit_json, print_csv, say
     from ledger.documents import statement_document
     from ledger.units import parse_moment
 
@@ -58,11 +59,16 @@ def statement(
     end = None if until is None else parse_moment(until)
     with open_ledger(db, book) as ledger:
         found = ledger.statement(wallet, since=first, until=end, by=by.value)
+        reconciled = None
+        if first is not None and end is not None and first < end:
+            reconciled = ledger.reconciled(since=first, until=end)
     shown = found if last is None else _last(found, last)
     if format_ is Format.TABLE:
         _print(shown, left_out=len(found.lines) - len(shown.lines))
+        if reconciled is not None:
+            say(_agreement(reconciled))
         return
-    document = statement_document(book, shown)
+    document = statement_document(book, shown, reconciled)
     if format_ is Format.JSON:
         emit_json("statement", document)
     else:
@@ -79,6 +85,16 @@ def _last(statement: Statement, count: int) -> Statement:
         opening_posted_e8=before.posted_after_e8,
         opening_held_e8=before.held_after_e8,
     )
+
+
+def _agreement(reconciled: Reconciled) -> str:
+    """Whether the book's figures of the period agree with the bill."""
+    if reconciled.state == "not yet":
+        return "the book was not yet held against the provider's bill of all of this period"
+    if reconciled.state == "reconciled":
+        return "the book agrees with the provider's bill of this period"
+    breaks, credits = many(reconciled.open_breaks, "break"), counted(reconciled.difference_e8)
+    return f"the provider's bill of this period: {breaks} open, {credits} in all"
 
 
 def _csv_rows(document: StatementDocument) -> Iterator[list[object]]:

@@ -19,7 +19,7 @@ __all__ = ["about_hold", "print_written"]
 WRITTEN_CSV = (
     *("outcome", "kind", "wallet", "seq", "key", "job", "posted", "held", "posted_after"),
     *("held_after", "available_after", "over", "uncollected", "late", "cash", "currency"),
-    *("expires", "reason", "seconds", "happened_at", "recorded_at"),
+    *("expires", "reason", "corrects", "seconds", "happened_at", "recorded_at"),
 )
 
 
@@ -194,6 +194,8 @@ def _notes(ledger: Ledger, outcome: Entry | Parked) -> list[str]:
         )
     if not isinstance(outcome, Entry):
         return [*notes, _waits(outcome)]
+    if outcome.corrects is not None:
+        notes.append(f"{outcome.corrects} is closed: this counts from now on, as its correction")
     if outcome.late:
         notes.append(f"late: {_why_late(ledger, outcome)}")
     if outcome.over_e8:

@@ -13,6 +13,7 @@ from ledger.units import iso, show_credits
 
 if TYPE_CHECKING:
     from ledger.book.verify import Verification
+    from ledger.breaks import Reconciled
     from ledger.budgets import Budget, BudgetStatus
     from ledger.errors import Blocked, BudgetExceeded
     from ledger.records import (
@@ -49,6 +50,7 @@ __all__ = [
     "LotsDocument",
     "MessageDocument",
     "ParkedDocument",
+    "ReconciledDocument",
     "RefusalDocument",
     "StatementDocument",
     "StatementLineDocument",
@@ -103,6 +105,8 @@ class EntryDocument(TypedDict):
     currency: str | None
     expires: str | None
     reason: str | None
+    corrects: str | None
+    """The closed period that it happened in; it counts when it was told, `facts` has both."""
     seconds: str | None
     lots: dict[str, str]
     facts: dict[str, Any]
@@ -176,6 +180,17 @@ class StatementLineDocument(EntryDocument):
     """An entry of a statement; the balances after it are those in the statement's order."""
 
 
+class ReconciledDocument(TypedDict):
+    """Whether the figures of a period agree with the provider's bill."""
+
+    state: str
+    """reconciled, open breaks, or not yet."""
+    open_breaks: int
+    difference: str
+    """Theirs less ours over all open breaks, in credits."""
+    reconciliation: int | None
+
+
 class StatementDocument(TypedDict):
     """Data of `kling-ledger/statement/v1`: from `since` to before `until`."""
 
@@ -187,6 +202,8 @@ class StatementDocument(TypedDict):
     opening: FiguresDocument
     lines: list[StatementLineDocument]
     closing: FiguresDocument
+    reconciled: ReconciledDocument | None
+    """Of the book's bill for the same period; null where the period has no start or no end."""
 
 
 class LotDocument(TypedDict):
@@ -444,6 +461,7 @@ def entry_document(entry: Entry) -> EntryDocument:
         "currency": facts.get("currency"),
         "expires": facts.get("expires"),
         "reason": facts.get("reason"),
+        "corrects": facts.get("corrects"),
         "seconds": facts.get("seconds"),
         "lots": {lot: show_credits(part) for lot, part in json.loads(entry.lots or "{}").items()},
         "facts": facts,
@@ -502,7 +520,9 @@ def balance_document(
     }
 
 
-def statement_document(book: str, statement: Statement) -> StatementDocument:
+def statement_document(
+    book: str, statement: Statement, reconciled: Reconciled | None = None
+) -> StatementDocument:
     """A statement as JSON."""
     return {
         "book": book,
@@ -513,6 +533,14 @@ def statement_document(book: str, statement: Statement) -> StatementDocument:
         "opening": _figures(statement.opening_posted_e8, statement.opening_held_e8),
         "lines": [_line(line) for line in statement.lines],
         "closing": _figures(statement.closing_posted_e8, statement.closing_held_e8),
+        "reconciled": None
+        if reconciled is None
+        else {
+            "state": reconciled.state,
+            "open_breaks": reconciled.open_breaks,
+            "difference": show_credits(reconciled.difference_e8),
+            "reconciliation": reconciled.reconciliation,
+        },
     }
 
 
