@@ -47,6 +47,7 @@ WALLET: dict[str, Any] = {
     "expires_at_us": None,
     "budgets_seq": 0,
     "recorded_at_us": 1,
+    "closed_until_us": None,
 }
 ENTRY: dict[str, Any] = {
     "wallet": "studio",
