@@ -21,7 +21,7 @@ from typing import Any
 
 from ledger import Ledger, MotionControl, PriceBook
 from ledger.book import Charge, Reserve
-from ledger.reconcile.held import reconcile_book
+from ledger.reconcile import reconcile_book
 
 STARTED = datetime(2026, 10, 1, tzinfo=UTC)
 NOW = datetime(2026, 11, 2, tzinfo=UTC)

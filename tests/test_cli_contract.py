@@ -647,7 +647,8 @@ def completed(line: str) -> list[str]:
             "kling-ledger ",
             [
                 *("quote", "estimate", "demo", "prices", "wallet", "reserve", "extend", "charge"),
-                *("release", "refund", "budget", "holds", "verify", "db"),
+                *("release", "refund", "budget", "holds", "ingest", "reconcile", "period"),
+                *("verify", "db"),
             ],
         ),
         ("kling-ledger holds list --state ", ["open", "unknown", "charged", "released"]),

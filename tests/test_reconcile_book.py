@@ -13,8 +13,8 @@ from writers import Clock
 
 from ledger import Ledger, MotionControl, PriceBook
 from ledger.errors import InvalidInput, InvalidStatement
+from ledger.reconcile import reconcile_book, tolerance_of
 from ledger.reconcile.corrections import apply_corrections, propose
-from ledger.reconcile.held import reconcile_book, tolerance_of
 from ledger.statements import read_statement
 
 OCTOBER: dict[str, Any] = {"since": "2026-10-01", "until": "2026-11-01"}

@@ -399,8 +399,9 @@ def probe_list(
     from ledger.documents import probe_document
     from ledger.records import us
 
+    silence = length_of(older_than)
     with open_ledger(db, book) as ledger:
-        found = ledger.probe_list(limit=limit, older_than=length_of(older_than))
+        found = ledger.probe_list(limit=limit, older_than=silence)
     document = probe_document(book, found, us(now()))
     notes = [f"there are more than {limit:,} to ask about"] if found.more else []
     notes += [

@@ -136,7 +136,7 @@ def statement(
     from ledger.cli.books import open_ledger, prices_asked_for
     from ledger.cli.options import open_book_or_file
     from ledger.cli.output import ProgressBar
-    from ledger.reconcile.held import reconcile_book, tolerance_of
+    from ledger.reconcile import reconcile_book, tolerance_of
     from ledger.statements import read_mapping
 
     chosen = prices_asked_for(price_book, prices, group)
