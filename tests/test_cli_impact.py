@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -10,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import rule_documents as docs
 from command import COMMAND, DEMO, call, environment, write
 
 IMPACT = ("prices", "impact", "evolink", "evolink-rules")
@@ -156,6 +158,25 @@ checked = 2026-10-01
     # 81.648 of the one job of 10 s at 720p become 100.
     assert "evolink and evolink+deal on 2026-10-10" in done.stdout
     assert re.search(r"minimum +│ +18\.352 │ smallest charge 100 instead of none", done.stdout)
+
+
+def test_a_column_that_is_an_option_under_published_rules_counts(tmp_path: Path) -> None:
+    """Pictures at 1 credit and then at 2; the plan has 3 jobs of 4 pictures."""
+    count = docs.number_parameter("image_count", "integer", minimum="1", default="1")
+    for name, uc in (("old", "10000"), ("new", "20000")):
+        parts = docs.component(docs.variable("image_count"), uc=uc)
+        model = docs.model(parts, parameters=[count], modality="image")
+        write(tmp_path, f"{name}.json", json.dumps(docs.document(model)))
+    write(tmp_path, "plan.csv", "model,image_count,count\nclip,4,3\nclip,0,1\n")
+    files = ("prices", "impact", "old.json", "new.json", "--jobs", "plan.csv", *AT)
+    done = call(*files, "--by", "image_count", "--format", "csv", cwd=tmp_path)
+    assert done.status == 6
+    assert [
+        (row["image_count"], row["first_credits"], row["second_credits"], row["not_priced_jobs"])
+        for row in done.rows
+    ] == [("0", "", "", "1"), ("4", "12", "24", "0")]
+    table = call(*files, cwd=tmp_path).stdout
+    assert "image_count must be an integer of at least 1, not '0'" in table
 
 
 @pytest.mark.parametrize(

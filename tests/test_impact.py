@@ -548,6 +548,99 @@ def test_a_plan_that_cannot_be_read_is_refused(
         impact(PAGE, RULES, plan, **options)
 
 
+# --- columns of further options -------------------------------------------------------------------
+
+STYLE = docs.choice_parameter("style", "plain", "oil", default="plain")
+_COUNT = docs.number_parameter("image_count", "integer", minimum="1", maximum="10", default="1")
+
+
+def pictures(name: str, *, uc: str = "10000", with_style: bool = True) -> PublishedRules:
+    """Pictures at 1 credit each, 3 in oil, and motion control."""
+    price = docs.lookup(docs.variable("style"), plain="1", oil="3")
+    number = docs.variable("image_count")
+    quantity = docs.apply("multiply", number, price) if with_style else number
+    parts = docs.component(quantity, uc=uc, unit="image", dimension="image")
+    picture = docs.model(
+        parts, parameters=[_COUNT, *([STYLE] if with_style else [])], modality="image"
+    )
+    text = json.dumps(docs.document(picture, docs.motion_control())).encode()
+    return PublishedRules(text, name, source="example")
+
+
+OLD, DEARER, PLAINER = (
+    pictures("old"),
+    pictures("dearer", uc="20000"),
+    pictures("plainer", with_style=False),
+)
+PICTURES = """model,n,style,count,team
+clip,2,oil,3,ads
+clip,,,1,ads
+clip,4,,1,film
+clip,12,,2,film
+clip,2,Oil,1,film
+"""
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl", "parquet", "frame"])
+def test_columns_of_options_count_as_in_an_estimate(tmp_path: Path, form: str) -> None:
+    frame = pl.read_csv(PICTURES.encode(), infer_schema=False)
+    plan: Any = tmp_path / f"plan.{form}"
+    if form == "csv":
+        plan.write_text(PICTURES)
+    elif form == "parquet":
+        frame.write_parquet(plan)
+    elif form == "jsonl":
+        lines = [{key: value for key, value in row.items() if value} for row in frame.to_dicts()]
+        plan.write_text("\n".join(map(json.dumps, lines)))
+    else:
+        plan = frame.with_columns(pl.col("n").cast(pl.Int64), pl.col("count").cast(pl.Int32))
+    result = impact(OLD, DEARER, plan, by=["team"], at=AT)
+    # ads: 3 × 2 × 3 and 1; film: 4. The second book costs twice that.
+    assert [
+        (group.key, group.jobs, group.first_e8 // 10**8, group.second_e8 // 10**8)
+        for group in result.groups
+    ] == [(("ads",), 4, 19, 38), (("film",), 1, 4, 8)]
+    for book, total_e8 in ((OLD, result.total.first_e8), (DEARER, result.total.second_e8)):
+        assert estimate(plan, book, at=AT).total.expected_e8 == total_e8
+    # 12 pictures are too many, and no style is called Oil; both in the words of an estimate.
+    assert result.not_priced == {
+        "clip: image_count must be an integer from 1 to 10, not '12' (column n)": 2,
+        "clip: style must be one of plain, oil, not 'Oil'": 1,
+    }
+    assert set(result.not_priced) == set(estimate(plan, OLD, at=AT).reasons)
+
+
+def test_an_option_of_one_book_alone_is_none_of_the_other() -> None:
+    plan = jobs({"model": "clip", "image_count": 2, "style": "oil"}, {"model": "clip"})
+    refused = "plainer: style: is nothing that the price of this model depends on"
+    for first, second in ((OLD, PLAINER), (PLAINER, OLD)):
+        result = impact(first, second, plan, by=["style"], at=AT)
+        assert result.not_priced == {refused: 1}
+        assert [(group.key, group.jobs) for group in result.groups] == [(("oil",), 0), ((None,), 1)]
+
+
+def test_under_two_books_without_such_models_the_column_is_a_label() -> None:
+    plan = jobs({"model": "custom-element", "image_count": "two"})
+    result = impact(PAGE, RULES, plan, by=["image_count"], at=AT)
+    assert [(group.key, group.jobs) for group in result.groups] == [(("two",), 1)]
+    named = impact(PAGE, OLD, plan, at=AT)
+    assert list(named.not_priced) == [
+        "evolink: image_count: is not an option of this model; old: unknown model 'custom-element'"
+    ]
+
+
+def test_parts_of_a_file_may_have_different_options(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ledger.columns.plans.JSON_ROWS", 1)
+    path = tmp_path / "plan.jsonl"
+    rows = [{"model": "clip", "n": 3}, {"model": "clip", "style": "oil"}, {"model": "clip"}]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    result = impact(OLD, DEARER, path, at=AT)  # 3 + 3 + 1, and twice that
+    assert (show_credits(result.total.first_e8), show_credits(result.total.second_e8)) == (
+        "7",
+        "14",
+    )
+
+
 # --- books ---------------------------------------------------------------------------------------
 
 JUNE, OCTOBER = parse_moment("2026-06-01T12:00Z"), parse_moment("2026-10-10T12:00Z")

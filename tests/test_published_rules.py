@@ -383,10 +383,127 @@ def asked(type: str = "integer", **said: Any) -> Json:
             "nor for half a bound",
         ),
         ({"parameters": [asked(default="5")], "operation": "motion_control"}, "it asks for none"),
+        ({"parameters": [asked(default="0")]}, "nobody can ask for nothing"),
+        ({"parameters": [asked(default="-5")]}, "nor for less"),
+        ({"parameters": [asked(minimum="-3", maximum="15")]}, "nor for a bound below that"),
     ],
 )
 def test_what_a_request_cannot_ask_for_is_a_formula(said: dict[str, Any], why: str) -> None:
     assert is_formula(model(component(ASKED), **said)), why
+
+
+@pytest.mark.parametrize(
+    ("bounds", "least", "most"),
+    [
+        ({"minimum": "3"}, 3, 1_000_000),
+        ({"maximum": "10"}, 1, 10),
+        ({"minimum": "3", "maximum": "10"}, 3, 10),
+    ],
+)
+@pytest.mark.parametrize("type", ["integer", "decimal"])
+def test_one_bound_of_what_can_be_asked_for_is_kept_to_as_well(
+    type: str, bounds: dict[str, str], least: int, most: int
+) -> None:
+    length = asked(type, **bounds)
+    found = model(component(ASKED), parameters=[length], settlement_basis="request_then_actual")
+    book = published(found)
+    for seconds in (least, most):
+        expected = Decimal(seconds) / 100  # 100 UC a second
+        assert book.quote(book.job("clip", seconds=seconds), at=AT).maximum == expected
+    outside = [seconds for seconds in (least - 1, most + 1) if 0 < seconds <= 1_000_000]
+    for seconds in outside:
+        with pytest.raises(InvalidRequest, match=f"must be {least} to {most}, not {seconds}"):
+            book.job("clip", seconds=seconds)
+    plan = pl.DataFrame({"model": "clip", "seconds": [least, *outside]})
+    assert price_frame(plan, book, at=AT)["maximum_e8"].to_list() == [
+        least * 1_000_000,
+        *[None] * len(outside),
+    ]
+
+
+def test_bounds_of_whole_seconds_are_whole_seconds() -> None:
+    # Half seconds as bounds of an integer: 3 to 15 are what it can be.
+    length = number_parameter("output_seconds", "integer", minimum="2.5", maximum="15.5")
+    style = choice_parameter("style", "plain", "oil", default="plain")
+    tree = apply("multiply", OUTPUT, lookup(variable("style"), plain="1", oil="2"))
+    book = published(model(component(tree), parameters=[length, style]))
+    plan = pl.DataFrame({"model": "clip", "seconds": ["1", "3", "15", "16", None]})
+    priced = price_frame(plan, book, at=AT)
+    assert priced["maximum_e8"].to_list() == [each * 1_000_000 for each in (3, 3, 15, 15, 15)]
+    for row, amount_e8 in zip(plan["seconds"], priced["maximum_e8"], strict=True):
+        quote = book.quote(book.job("clip", seconds=row), at=AT)
+        assert quote.maximum_charge.credits_e8 == amount_e8
+
+
+@pytest.mark.parametrize("seconds", ["2", "2.99", "15.01", "20"])
+def test_a_length_that_cannot_be_asked_for_is_not_priced_as_the_nearest(seconds: str) -> None:
+    # A style has no place in any body, so the job is one of the catalogue.
+    style = lookup(variable("style"), plain="1", oil="2")
+    length = asked("decimal", minimum="3", maximum="15", default="5")
+    parameters = [length, choice_parameter("style", "plain", "oil")]
+    part = component(apply("multiply", ASKED, style))
+    book = published(model(part, parameters=parameters, settlement_basis="request_then_actual"))
+    options = {"style": "oil"}
+    with pytest.raises(InvalidRequest, match=r"seconds: must be a number from 3 to 15, not '"):
+        book.job("clip", seconds=seconds, options=options)
+    with pytest.raises(InvalidRequest, match=r"duration: must be a number from 3 to 15, not '"):
+        book.parse({"model": "clip", "duration": float(seconds), **options})
+    plan = pl.DataFrame({"model": "clip", "seconds": [seconds, "3", "15"], "style": "oil"})
+    priced = price_frame(plan, book, at=AT)
+    assert priced["maximum_e8"].to_list() == [None, 6_000_000, 30_000_000]
+    assert priced["not_priced"][0] == f"seconds: must be a number from 3 to 15, not '{seconds}'"
+    # What was made is a fact: it is billed within what the rule declares.
+    job = book.job("clip", seconds="5", options=options)
+    assert book.charge(job, seconds=seconds, at=AT).credits == (
+        Decimal("0.06") if Decimal(seconds) < 3 else Decimal("0.3")
+    )
+
+
+@pytest.mark.parametrize(
+    "length",
+    [
+        {"name": "input_seconds", "type": "decimal", "minimum": "3"},
+        {"name": "input_seconds", "type": "decimal", "maximum": "15"},
+        {"name": "input_seconds", "type": "integer"},
+        {"name": "output_seconds", "type": "decimal", "minimum": "3"},
+        {"name": "output_seconds", "type": "integer"},
+    ],
+    ids=lambda length: " ".join(length.values()),
+)
+def test_a_measured_length_that_only_the_rule_keeps_to_is_a_formula(length: Json) -> None:
+    seconds = variable(length["name"])
+    assert is_formula(model(component(seconds), parameters=[length], operation="video_edit"))
+    # That a length is not negative says nothing.
+    either = {"name": length["name"], "type": "decimal", "minimum": "0"}
+    assert not is_formula(model(component(seconds), parameters=[either], operation="video_edit"))
+
+
+def test_a_reference_beyond_what_the_rule_declares_has_no_price() -> None:
+    length = number_parameter("input_seconds", minimum="3", maximum="15")
+    book = published(model(component(INPUT), parameters=[length], operation="video_edit"))
+    assert book.quote(book.job("clip", seconds="15"), at=AT).maximum == Decimal("0.15")
+    for seconds in ("2.9", "15.1"):
+        with pytest.raises(RuleFailed, match="must be a number from 3 to 15"):
+            book.quote(book.job("clip", seconds=seconds), at=AT)
+
+
+@pytest.mark.parametrize(
+    ("billed", "longest", "credits"),
+    [
+        (apply("ceil", OUTPUT), "10.5", "0.11"),  # 12.4 s are billed as 10.5 s, and those as 11
+        (apply("ceil", OUTPUT), "10", "0.1"),
+        (apply("min", OUTPUT, constant("10")), "8", "0.08"),
+        (apply("min", OUTPUT, constant("8")), "10", "0.08"),
+    ],
+)
+def test_a_clip_is_billed_up_to_the_longest_that_the_rule_declares(
+    billed: Json, longest: str, credits: str
+) -> None:
+    length = number_parameter("output_seconds", minimum="0", maximum=longest)
+    book = published(model(component(billed), parameters=[length], operation="video_edit"))
+    job = book.job("clip")
+    assert book.charge(job, seconds="12.4", at=AT).credits == Decimal(credits)
+    assert book.quote(job, at=AT).maximum == Decimal(credits)
 
 
 def test_a_body_that_asks_for_a_length_carries_no_reference() -> None:
@@ -725,6 +842,30 @@ def test_a_formula_is_described_by_its_components(sample: PublishedRules) -> Non
     assert shown["in_force"]
 
 
+def test_tiers_and_smallest_charges_of_a_formula_are_described_too() -> None:
+    many = tier(apply("gt", variable("tokens"), constant("1000")), "2", "40", minimum="30")
+    parts = [
+        component(variable("tokens"), id="read", uc="20", minimum="10", unit="token", tiers=[many]),
+        component(constant("1"), id="call", uc="70", minimum="0", unit="call"),
+    ]
+    tokens = number_parameter("tokens", "integer", minimum="0")
+    book = published(model(*parts, parameters=[tokens], modality="text"))
+    [shown] = describe(book, "clip", datetime(2026, 11, 1, tzinfo=UTC))
+    assert [(row["options"], row["unit"], row["unit_price"]) for row in shown["prices"]] == [
+        ("read", "token", "0.002"),
+        ("read, if tokens > 1000", "token", "0.004"),
+        ("call", "call", "0.007"),
+    ]
+    explained = book.quote(book.job("clip", options={"tokens": "2000"}), at=AT).explain()
+    assert "read: tokens, at 0.002 credits per token, at 0.004 if tokens > 1000\n" in explained
+    assert "2000 token × 0.004 = 8 credits" in explained
+    # No smallest charge is that of the whole job.
+    assert shown["smallest_charge"] == "0"
+    assert shown["note"] == (
+        "read: tokens, at least 0.001 credits, at least 0.003 if tokens > 1000; call: 1"
+    )
+
+
 def test_what_changes_a_formula_is_a_difference() -> None:
     def book(uc: str, quantity: str) -> PublishedRules:
         return published(model(component(constant(quantity), uc=uc), operation="image_generation"))
@@ -875,6 +1016,23 @@ def test_a_kept_document_that_was_changed_is_refused(folder: Path) -> None:
     kept.path.write_bytes(kept.path.read_bytes().replace(b"81648", b"81649"))
     with pytest.raises(InvalidPriceFile, match="was changed after it was kept"):
         open_prices("mine")
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", None], ids=["empty", "other", "gone"])
+def test_importing_the_same_document_again_mends_a_kept_one(
+    folder: Path, damage: bytes | None
+) -> None:
+    text = text_of(motion_control())
+    kept, _ = keep(text, "mine", source="s", now=NOON)
+    if damage is None:
+        kept.path.unlink()
+    else:
+        kept.path.write_bytes(damage)
+    with pytest.raises(InvalidPriceFile, match="import it again"):
+        open_prices("mine")
+    assert keep(text, "mine", source="s", now=NOON) == (kept, True)
+    assert open_prices("mine").models == ("kling-v3-motion-control",)
+    assert [item.name for item in kept.path.parent.iterdir() if item.name.startswith(".")] == []
 
 
 def test_a_kept_book_that_cannot_be_read_says_what_to_do(folder: Path) -> None:

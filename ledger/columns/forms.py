@@ -16,6 +16,7 @@ from ledger.evolink.formulas import RuleTerms, inputs_of
 from ledger.evolink.nodes import variables_of
 from ledger.evolink.parts import Component, RoundingPoint, exact
 from ledger.evolink.rule import UC_E8, Rule, billing_of
+from ledger.evolink.shapes import REQUESTED
 from ledger.evolink.values import Number, looks_numeric, number
 from ledger.pricing import Terms
 from ledger.requests import Limits, Request
@@ -131,6 +132,12 @@ def lengths_of(job: Request, terms: Terms, limits: Limits | None) -> Lengths:
         if limits is not None:
             numbers = limits.numbers.get("duration", numbers)
         return Lengths((max(numbers[0], 1), 1), (min(numbers[1], MAX_SECONDS), 1), whole=True)
+    if job.length_field == "seconds" and getattr(terms, "length", None) == REQUESTED:
+        shortest, longest = terms.shortest_seconds, terms.longest_seconds
+        ends = [] if shortest is None else [shortest.as_integer_ratio()]
+        bounds = [] if longest is None else [longest.as_integer_ratio()]
+        least, most = max([least, *ends], key=_exactly), min([most, *bounds], key=_exactly)
+        return Lengths(least, most, whole=False)
     if limits is None or job.length_field != "reference_seconds":
         return Lengths(least, most, whole=False)
     clip = limits.clip

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from decimal import Context, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from difflib import get_close_matches
 from typing import Any, Final, Literal
 
@@ -23,7 +23,7 @@ from ledger.errors import (
     UnknownVersion,
 )
 from ledger.evolink.expressions import Apply, Constant, Expression, Lookup, Variable
-from ledger.evolink.parts import Given
+from ledger.evolink.parts import Given, NotAllowed, reader_of
 from ledger.evolink.rules import UC_E8, Bill, BillLine, Component, Parameter, Range, Rule, Tier
 from ledger.evolink.shapes import (
     INPUT,
@@ -46,7 +46,16 @@ from ledger.pricing import (
 )
 from ledger.pricing.terms import in_credits
 from ledger.requests import CatalogueJob, Request
-from ledger.units import EXACT, ExchangeRate, ExchangeRates, e8_to_credits, iso, parse_moment, plain
+from ledger.units import (
+    EXACT,
+    ExchangeRate,
+    ExchangeRates,
+    e8_to_credits,
+    iso,
+    parse_moment,
+    parse_seconds,
+    plain,
+)
 
 __all__ = [
     "ALIASES",
@@ -103,7 +112,7 @@ def catalogue_fields(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises:
         InvalidRequest: a name that the rule does not know, with the nearest; two lengths; a length
-            where the price depends on none; has every fault.
+            where the price depends on none, or that cannot be asked for; has every fault.
     """
     length = length_of(rule)
     lengths = () if length is None else ("seconds", length, *ALIASES.get(length, ()))
@@ -112,6 +121,8 @@ def catalogue_fields(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
     found, seconds = [], {name: given[name] for name in lengths if name in given}
     if len(set(map(str, seconds.values()))) > 1:
         found.append(Fault(", ".join(seconds), "say two lengths"))
+    elif length == REQUESTED and REQUESTED in rule.parameters and is_measured_later(rule):
+        found += _beyond(rule.parameters[REQUESTED], seconds)
     for name in given:
         if name not in known and name not in seconds:
             near = get_close_matches(name, sorted(known), n=1)
@@ -123,6 +134,17 @@ def catalogue_fields(rule: Rule, given: Mapping[str, Any]) -> dict[str, Any]:
         "options": {name: value for name, value in given.items() if name not in seconds}
     }
     return fields | ({"seconds": next(iter(seconds.values()))} if seconds else {})
+
+
+def _beyond(asked: Parameter, seconds: Mapping[str, Any]) -> Iterator[Fault]:
+    """A length that cannot be asked for: only one that was made is billed up to the longest."""
+    for name, value in list(seconds.items())[:1]:
+        try:
+            reader_of(asked)(parse_seconds(value))
+        except InvalidSeconds:
+            return  # what is no length at all is refused with the rest of the request
+        except NotAllowed as problem:
+            yield Fault(name, str(problem))
 
 
 def doubled(rule: Rule, given: Mapping[str, Any]) -> list[Fault]:
@@ -284,6 +306,8 @@ class RuleTerms(Terms):
         for part in self._rule.components:
             rate = plain(_credits(part.rate_uc))
             text = f"{part.id}: {written(part.quantity)}, at {rate} credits per {part.unit}"
+            for tier in part.tiers:
+                text += f", at {plain(_credits(tier.rate_uc))} if {written(tier.when)}"
             if part.condition is not None:
                 text += f", if {written(part.condition)}"
             told.append(text)
@@ -401,7 +425,7 @@ class RuleFormula:
             factors=(),
             quantity_rounding=None,
             step_seconds=Decimal(1),
-            shortest_seconds=None if parameter is None else parameter.minimum or None,
+            shortest_seconds=_shortest(parameter),
             longest_seconds=_longest(parameter, self.base, request),
             longest_input_seconds=None,
             smallest_charge_e8=0,
@@ -418,7 +442,7 @@ class RuleFormula:
         """What each component costs a unit, and how much of it is billed."""
         rule, version = self.rule, self.version
         rate, first = rates.at(max(rule.effective_from, at)), rule.components[0]
-        quantities = [f"{part.id}: {written(part.quantity)}" for part in rule.components]
+        is_one = len(rule.components) == 1 and not first.tiers
         return {
             "model": rule.model,
             "title": rule.model,
@@ -431,13 +455,14 @@ class RuleFormula:
             "settles_on": _settles_on(rule, length_of(rule)),
             "rounding": "by its formula",
             "shortest_seconds": None,
-            "smallest_charge": plain(_credits(first.minimum_uc)),
+            # Each component has its own, and none of several is that of the job.
+            "smallest_charge": plain(_credits(first.minimum_uc)) if is_one else "0",
             "source": version.source,
             "checked": version.checked.isoformat(),
-            "note": "; ".join(quantities),
+            "note": "; ".join(_noted(part, has_least=not is_one) for part in rule.components),
             "credits_per_usd": plain(rate.credits_per_unit),
             "rate_effective_from": iso(rate.effective_from),
-            "prices": [_component_document(part, rate) for part in rule.components],
+            "prices": [row for part in rule.components for row in _rows(part, rate)],
         }
 
     def figures(self, at: datetime) -> dict[str, str]:
@@ -484,12 +509,34 @@ def _parameter_text(parameter: Parameter) -> str:
     return "; ".join(told)
 
 
-def _component_document(part: Component, rate: ExchangeRate) -> ChannelDocument:
-    price = _credits(part.rate_uc)
+def _noted(part: Component, *, has_least: bool) -> str:
+    """How much of a component is billed, and its smallest charges."""
+    told = f"{part.id}: {written(part.quantity)}"
+    if not has_least:
+        return told
+    if part.minimum_uc:
+        told += f", at least {plain(_credits(part.minimum_uc))} credits"
+    for tier in part.tiers:
+        if tier.minimum_uc != part.minimum_uc:
+            told += f", at least {plain(_credits(tier.minimum_uc))} if {written(tier.when)}"
+    return told
+
+
+def _rows(part: Component, rate: ExchangeRate) -> Iterator[ChannelDocument]:
+    """What a unit of a component costs, and what it costs in each of its tiers."""
+    conditions = [] if part.condition is None else [f"if {written(part.condition)}"]
+    yield _row(", ".join(conditions) or part.id, part, part.rate_uc, rate)
+    for tier in part.tiers:
+        named = ", ".join([part.id, *conditions, f"if {written(tier.when)}"])
+        yield _row(named, part, tier.rate_uc, rate)
+
+
+def _row(options: str, part: Component, rate_uc: Decimal, rate: ExchangeRate) -> ChannelDocument:
+    price = _credits(rate_uc)
     usd = EXACT.divide(price, rate.credits_per_unit)
     return {
         "channel": PREFERRED,
-        "options": part.id if part.condition is None else f"if {written(part.condition)}",
+        "options": options,
         "unit": part.unit,
         "unit_price": plain(price),
         "usd": plain(usd.quantize(Decimal("1E-8"), rounding="ROUND_HALF_UP", context=EXACT)),
@@ -505,12 +552,22 @@ def _default_seconds(length: str | None, parameter: Parameter | None) -> Decimal
     return Decimal(text) if looks_numeric(text) and not text.startswith("-") else None
 
 
+def _shortest(parameter: Parameter | None) -> Decimal | None:
+    """The shortest clip there can be, where the rule declares one."""
+    if parameter is None or parameter.minimum is None:
+        return None
+    is_whole = parameter.type == "integer"
+    least = parameter.minimum.to_integral_value(ROUND_CEILING) if is_whole else parameter.minimum
+    return least or None
+
+
 def _longest(
     parameter: Parameter | None, base: ModelFile | None, request: Request
 ) -> Decimal | None:
     """The longest clip there can be: as the rule declares it, or else as the product page does."""
     if parameter is not None and parameter.maximum is not None:
-        return parameter.maximum
+        is_whole = parameter.type == "integer"
+        return parameter.maximum.to_integral_value(ROUND_FLOOR) if is_whole else parameter.maximum
     longest = None if parameter is None or base is None else base.price[-1].longest_seconds
     if isinstance(longest, ByOption):
         return longest.values.get(str(getattr(request, longest.option, None)))

@@ -90,6 +90,7 @@ def keep(
     before = find(name)
     if before is not None:
         if before.digest == digest:
+            _mend(before, text)
             return before, True
         problem = f"is kept already, captured {iso(before.captured_at)}; choose another name"
         raise InvalidPriceFile(f"price book {name}", [Fault("name", problem)])
@@ -113,6 +114,19 @@ def keep(
             shutil.rmtree(beside, ignore_errors=True)
             raise
     return _read(folder / name), False
+
+
+def _mend(kept: Kept, text: bytes) -> None:
+    """Write a kept document again where it was changed or lost."""
+    try:
+        is_whole = kept.path.read_bytes() == text
+    except OSError:
+        is_whole = False
+    if not is_whole:
+        with _writable(kept.name):
+            beside = kept.path.with_name(f".{_DOCUMENT}")
+            beside.write_bytes(text)
+            beside.replace(kept.path)
 
 
 def find(name: str) -> Kept | None:

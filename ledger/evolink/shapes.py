@@ -31,7 +31,7 @@ from ledger.pricebook.schema import (
 )
 from ledger.pricing import SettlesOn
 from ledger.requests import BODIES, BodyKind, Limits
-from ledger.units import EXACT, Rounding, e8_to_credits
+from ledger.units import EXACT, MAX_SECONDS, Rounding, e8_to_credits
 
 __all__ = [
     "INPUT",
@@ -287,11 +287,8 @@ def as_prices(
         return None
     try:
         table = _table(rule, component)
-        _check_lengths(rule, table.shape.lengths, body)
+        _check_lengths(rule, table.shape, body)
         limits, defaults = limits_of(rule, base, source, checked), _defaults(rule)
-    except Unshapely:
-        return None
-    try:
         price = _price(rule, component, table, base, source=source, checked=checked)
         return ModelFile(
             model=rule.model,
@@ -324,14 +321,28 @@ def ignores_output(rule: Rule) -> bool:
     return OUTPUT in rule.variables and asks and rule.settlement_basis == "request_only"
 
 
-def _check_lengths(rule: Rule, lengths: frozenset[str], body: BodyKind) -> None:
+def _check_lengths(rule: Rule, shape: Shape, body: BodyKind) -> None:
     """Refuse lengths that the body does not carry, or that are not there when they are needed."""
-    asked = BODIES[body].length_field
+    lengths, asked = shape.lengths, BODIES[body].length_field
     if REQUESTED in lengths and asked != "duration":
         raise Unshapely
     if INPUT in lengths and asked != "reference_seconds":
         raise Unshapely
     if ignores_output(rule):
+        raise Unshapely
+    if len(lengths) == 1 and lengths != {REQUESTED}:
+        [name] = lengths
+        _check_measured(rule.parameters[name], shape)
+
+
+def _check_measured(declared: Parameter, shape: Shape) -> None:
+    """Refuse a measured length that only the rule itself keeps to what is declared of it."""
+    least, most = declared.minimum, declared.maximum
+    if declared.type == "integer" or (least is not None and least > 0):
+        raise Unshapely
+    # The longest clip that is made is that of the price, unless the quantity has another one.
+    has_longest = declared.name == OUTPUT and shape.longest is None
+    if most is not None and not has_longest:
         raise Unshapely
 
 
@@ -530,8 +541,10 @@ def limits_of(rule: Rule, base: ModelFile | None, source: str, checked: date) ->
     }
     numbers = {}
     asked = rule.parameters.get(REQUESTED)
-    if asked is not None and asked.minimum is not None and asked.maximum is not None:
-        numbers["duration"] = (_whole(asked.minimum), _whole(asked.maximum))
+    if asked is not None and (asked.minimum is not None or asked.maximum is not None):
+        least = 1 if asked.minimum is None else _whole(asked.minimum)
+        most = MAX_SECONDS if asked.maximum is None else _whole(asked.maximum)
+        numbers["duration"] = (least, most)
     if base is not None and base.limits is not None:
         known = base.limits
         update = {"values": {**known.values, **values}, "numbers": {**known.numbers, **numbers}}
@@ -544,6 +557,6 @@ def limits_of(rule: Rule, base: ModelFile | None, source: str, checked: date) ->
 
 def _whole(value: object) -> int:
     """A whole number of seconds, which is all that a body can ask for."""
-    if isinstance(value, Decimal) and value == int(value):
+    if isinstance(value, Decimal) and value >= 0 and value == int(value):
         return int(value)
     raise Unshapely

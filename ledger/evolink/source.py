@@ -152,8 +152,7 @@ class PublishedRules(PriceBook):
         found = find(name)
         if found is None:
             return None
-        text = bytes_of(found.path)
-        _check_untouched(found, text)
+        text = _text_of(found)
         return cls(text, name, source=found.source, overlays=overlays, user_group=user_group)
 
     @property
@@ -392,10 +391,18 @@ def _overlay(path: Path, formulas: Mapping[str, Rule], priced: Sequence[str]) ->
     return file
 
 
-def _check_untouched(found: Kept, text: bytes) -> None:
-    if hashlib.sha256(text).hexdigest() != found.digest:
-        problem = f"was changed after it was kept; import it again ({found.path})"
-        raise InvalidPriceFile(f"price book {found.name}", [Fault("", problem)])
+def _text_of(found: Kept) -> bytes:
+    """The document of a kept book, which nobody changed."""
+    problem = "was changed after it was kept"
+    try:
+        text = bytes_of(found.path)
+    except InvalidPriceFile as error:
+        problem = f"has lost its document: {error.faults[0].problem}"
+    else:
+        if hashlib.sha256(text).hexdigest() == found.digest:
+            return text
+    problem += f"; import it again ({found.path})"
+    raise InvalidPriceFile(f"price book {found.name}", [Fault("", problem)])
 
 
 def _rates(known: ExchangeRates, meta: Meta, source: str) -> ExchangeRates:

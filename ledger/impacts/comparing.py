@@ -36,9 +36,11 @@ def impact(
 ) -> Impact:
     """What the same jobs cost under two price sources, and where the difference comes from.
 
-    Jobs of a plan cost what their quotes expect. Jobs of a book are those that it has charged from
-    a quote, by length or per call: they are priced again with the lengths that were charged, never
-    with the amounts, and before refunds. Its other charged jobs are counted as not comparable.
+    Jobs of a plan cost what their quotes expect; a column that is an option under one of the two
+    sources, as `estimate` has them, is one for both. Jobs of a book are those that it has charged
+    from a quote, by length or per call: they are priced again with the lengths that were charged,
+    never with the amounts, and before refunds. Its other charged jobs are counted as not
+    comparable.
 
     Args:
         first: a price book.

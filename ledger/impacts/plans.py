@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from threading import Lock
@@ -10,16 +10,19 @@ from typing import Any
 
 import polars as pl
 
-from ledger.columns.frames import REASON, Engine
+from ledger.columns.frames import REASON, Engine, further_options, in_column
 from ledger.columns.plans import (
+    CHOICE,
     COUNT,
     OPTIONS,
     RAW_COUNT,
     RAW_SECONDS,
     SHAPE,
+    WRITTEN,
     Plan,
     check_grouping,
     open_plan,
+    option_text,
     readable,
 )
 from ledger.errors import Fault, InvalidPlan
@@ -34,7 +37,14 @@ _JOBS = "__jobs"
 _AT_ONCE = 20_000
 """Different jobs held as Python objects at a time."""
 
-Options = tuple[str | None, ...]
+_FURTHER = (CHOICE, WRITTEN)
+"""What the columns begin with that say the value of a further option."""
+
+Row = tuple[Any, ...]
+"""Values of `OPTIONS` in one row, then its length."""
+
+Given = tuple[tuple[str, str], ...]
+"""The further options that a row has, by name."""
 
 
 class PlanReader:
@@ -42,7 +52,7 @@ class PlanReader:
 
     def __init__(self, pair: Pair, moment: datetime, guess: Decimal | None) -> None:
         self._pair, self._moment, self._guess = pair, moment, guess
-        self._outcomes: dict[tuple[Options, Any], tuple[Split | str, bool]] = {}
+        self._outcomes: dict[tuple[Row, Given], tuple[Split | str, bool]] = {}
         # The expressions are not asked: this one knows the words for rows that are no jobs.
         self._engine = Engine(pair.first, moment, PREFERRED, guess)
         self._rows = 0
@@ -61,7 +71,9 @@ class PlanReader:
         Raises:
             InvalidPlan: the file cannot be read, or its columns are wrong.
         """
-        opened = open_plan(plan, model)
+        # What is an option under one of them is none of the other's labels.
+        further = further_options(self._pair.first, self._pair.second)
+        opened = open_plan(plan, model, further)
         if opened.has_header:
             check_grouping(by, opened)
         with readable(opened.where):
@@ -92,13 +104,15 @@ class PlanReader:
         labels = [self._labels(frame, name) for name in by]
         keys = zip(*labels, strict=True) if labels else iter([()] * frame.height)
         reasons = self._reasons(frame)
-        columns = (frame[name].to_list() for name in (*OPTIONS, RAW_SECONDS, _JOBS))
+        further = [name for name in frame.columns if name.startswith(_FURTHER)]
+        named = [name.removeprefix(CHOICE).removeprefix(WRITTEN) for name in further]
+        columns = (frame[name].to_list() for name in (*OPTIONS, *further, RAW_SECONDS, _JOBS))
         rows = zip(*columns, strict=True)
         for row, reason, key in zip(rows, reasons, keys, strict=True):
             *options, seconds, jobs = row
-            outcome, is_ranged = (
-                self._outcome(tuple(options), seconds) if reason is None else (reason, False)
-            )
+            given = zip(named, options[len(OPTIONS) :], strict=True)
+            job = (*options[: len(OPTIONS)], seconds), _given(given)
+            outcome, is_ranged = self._outcome(*job) if reason is None else (reason, False)
             tally.add(key, outcome, jobs)
             if is_ranged:
                 tally.unknown_length_jobs += jobs
@@ -118,13 +132,14 @@ class PlanReader:
                 reasons[place] = reason
         return reasons
 
-    def _outcome(self, options: Options, seconds: Any) -> tuple[Split | str, bool]:
-        key = options, seconds
+    def _outcome(self, row: Row, further: Given) -> tuple[Split | str, bool]:
+        key = row, further
         found = self._outcomes.get(key)
         if found is None:
-            quotes = self._pair.ask(lambda source: self._quote(source, options, seconds))
+            given = dict(further)
+            quotes = self._pair.ask(lambda source: self._quote(source, row, given))
             if isinstance(quotes, str):
-                found = quotes, False
+                found = in_column(quotes, given), False
             else:
                 first, second = quotes
                 split = self._pair.split(first.expected_charge, second.expected_charge)
@@ -132,7 +147,8 @@ class PlanReader:
             self._outcomes[key] = found
         return found
 
-    def _quote(self, source: PriceSource, options: Options, seconds: Any) -> Quote:
+    def _quote(self, source: PriceSource, row: Row, further: Mapping[str, str]) -> Quote:
+        *options, seconds = row
         model, quality, orientation, sound = (value or None for value in options)
         if model is None:
             raise InvalidPlan("row", [Fault("model", "is empty")])
@@ -142,15 +158,22 @@ class PlanReader:
             character_orientation=orientation,
             sound=sound,
             seconds=seconds,
+            options=further or None,
         )
         if self._guess is not None:
             job = job.model_copy(update={"expected_seconds": self._guess})
         return source.quote(job, at=self._moment)
 
 
+def _given(further: Iterable[tuple[str, Any]]) -> Given:
+    """The further options of a row that it has, as texts."""
+    return tuple((name, option_text(value)) for name, value in further if value is not None)
+
+
 def _distinct(part: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.DataFrame]:
     """Each different job of a part once, with how often it is there."""
     known = part.collect_schema().names()
+    further = [name for name in known if name.startswith(_FURTHER)]
     counted = pl.col(COUNT).is_not_null()
     labels = [
         (pl.col(name).cast(pl.String) if name in known else pl.lit(None, dtype=pl.String)).alias(
@@ -160,6 +183,7 @@ def _distinct(part: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.DataFrame]:
     ]
     jobs = part.select(
         *OPTIONS,
+        *further,
         RAW_SECONDS,
         SHAPE,
         *labels,
@@ -171,7 +195,7 @@ def _distinct(part: pl.LazyFrame, by: Sequence[str]) -> Iterator[pl.DataFrame]:
     ).with_columns(
         pl.when(pl.col(_label_column(name)) != "").then(pl.col(_label_column(name))) for name in by
     )
-    keys = [*OPTIONS, RAW_SECONDS, SHAPE, COUNT, RAW_COUNT, *map(_label_column, by)]
+    keys = [*OPTIONS, *further, RAW_SECONDS, SHAPE, COUNT, RAW_COUNT, *map(_label_column, by)]
     grouped = jobs.group_by(keys).agg(pl.col(_JOBS).sum())
     yield from grouped.collect(engine="streaming").iter_slices(_AT_ONCE)
 

@@ -37,8 +37,10 @@ MAX_ERROR: Final = 1_000
 _FAR_FROM_LIMITS: Final = 10**10
 _FINEST: Final = Decimal("1E-8")
 _ENVELOPE: Final = ("job", "received_at", "body")
+_YEARS: Final = range(2000, 2100)
+"""Years that a time of the provider's may be of."""
 _CREATED: Final = range(946_684_800, 4_102_444_800)
-"""Seconds since 1970 that `created` may say, the years 2000 to 2099; or milliseconds."""
+"""The same as seconds since 1970, as `created` may say them; or milliseconds."""
 _NOTHING: Final[Mapping[str, Any]] = {}
 
 
@@ -349,7 +351,7 @@ def _seconds(value: object) -> str | None:
 
 
 def _created_us(value: object) -> int | None:
-    """Seconds or milliseconds since 1970, or a time with a zone."""
+    """Seconds or milliseconds since 1970, or a time with a zone; none outside of 2000 to 2099."""
     if isinstance(value, str):
         when = _time(value)
         return None if when is None else us(when)
@@ -369,9 +371,9 @@ def _utc_us(value: object) -> int | None:
 
 
 def _time(text: str) -> datetime | None:
-    """A time with a zone, or None."""
+    """A time with a zone, or None; the year 1 is how some programs write that there is none."""
     try:
         when = datetime.fromisoformat(text)
     except ValueError:
         return None
-    return None if when.tzinfo is None else when
+    return when if when.tzinfo is not None and when.year in _YEARS else None

@@ -72,7 +72,7 @@ def wanted(facts: Facts, *, expected_e8: int | None) -> Wanted:
     if facts.refunded:
         found = _refunded(facts, ended[0], charge, measure_e8, unit)
     elif ended[0] == "completed":
-        found = _completed(facts, charge, has_hold=bool(expected_e8), is_sure=len(ended) == 1)
+        found = _completed(facts, charge, has_hold=bool(expected_e8))
     else:
         found = _failed(facts, ended[0], charge)
     notes = [*found.notes, *charge.notes, *_reserve_notes(facts, measure_e8)]
@@ -138,7 +138,7 @@ def _refunded(
     )
 
 
-def _completed(facts: Facts, charge: Charge, *, has_hold: bool, is_sure: bool) -> Wanted:
+def _completed(facts: Facts, charge: Charge, *, has_hold: bool) -> Wanted:
     found = Wanted("unpriced", "completed", None, released=False, reason="", notes=())
     found = found._replace(notes=_refund_notes(facts))
     if not charge.is_told:
@@ -150,8 +150,7 @@ def _completed(facts: Facts, charge: Charge, *, has_hold: bool, is_sure: bool) -
         reason = "completed; without its hold nobody knows whether its cost is told in credits"
         return found._replace(reason=reason)
     if charge.e8 == 0:
-        if not is_sure:
-            return found._replace(reason="completed at no charge, if it completed")
+        # Also where it is called failed as well: whoever heard of that later has let the hold go.
         return found._replace(
             state="settled", net_e8=0, released=True, reason="completed at no charge"
         )

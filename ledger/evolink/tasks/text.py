@@ -69,10 +69,10 @@ def part(text: str, value: dict[str, object], key: str) -> str:
     """
     *others, last = value
     if last == key and not any(isinstance(value[other], (dict, list)) for other in others):
-        # A quote within a text has a backslash before it, so what looks like the key is the key,
-        # unless that is written with escapes; and nothing stands behind the last member.
+        # Where nothing is escaped before it, what looks like the key is the key, and not one
+        # further inside; and nothing stands behind the last member.
         found = re.search(rf'(?<!\\)"{key}"[{_SPACES}]*:[{_SPACES}]*', text)
-        if found is not None:
+        if found is not None and "\\" not in text[: found.start()]:
             return text[found.end() : -1].rstrip(_SPACES)
     return dict(_members(text))[key]
 
