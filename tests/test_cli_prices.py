@@ -299,7 +299,7 @@ def test_a_schema_is_printed_exactly_as_it_is_shipped(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("qoute", "did you mean quote?"), ("zzz", "known are balance, ")]
+    ("name", "hint"), [("qoute", "did you mean quote?"), ("zzz", "known are applied, balance, ")]
 )
 def test_an_unknown_schema_is_refused_with_the_nearest(name: str, hint: str) -> None:
     done = call("prices", "schema", name)

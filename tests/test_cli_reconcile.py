@@ -72,6 +72,30 @@ def test_every_difference_is_named_with_its_cause(studio: Studio) -> None:
     assert "column 'Credits used' read as amount" in done.said
 
 
+def test_what_a_guess_assumes_and_leaves_unread_is_said(studio: Studio) -> None:
+    header = HEADER.replace("Idempotency key", "Request number")
+    studio.write("october.csv", header, AGREES.replace("Z", ""))
+    assumed = "october.csv: assumed: nothing is read from column 'Request number'"
+    assert assumed in studio.reconcile("--dry-run").said
+    assert "times carry no zone" in studio.reconcile("--dry-run").said
+    assert (
+        "times carry no zone" in call("reconcile", "mapping", "october.csv", cwd=studio.folder).said
+    )
+
+
+def test_corrections_that_may_have_been_reviewed_are_not_written_over(studio: Studio) -> None:
+    reviewed = studio.write("corrections.jsonl", '{"break": "brk-1", "action": "none"}')
+    for words in (["october.csv", *PERIOD], ["breaks"]):
+        done = studio("reconcile", *words, "--propose", "corrections.jsonl")
+        assert done.status == 2
+        assert "may have been reviewed" in " ".join(done.stderr.split())
+        done = studio("reconcile", *words, "--propose", "nowhere/corrections.jsonl")
+        assert done.status == 2
+        assert "there is no folder nowhere" in " ".join(done.stderr.split())
+    assert reviewed.read_text("utf-8") == '{"break": "brk-1", "action": "none"}\n'
+    assert studio("reconcile", "history").said == "note: nothing was compared yet"
+
+
 def test_a_statement_that_agrees_is_said_to_agree(studio: Studio) -> None:
     studio.write("october.csv", HEADER, AGREES, NEAREST.replace("40.824", "48.9888"))
     done = studio.reconcile()

@@ -150,6 +150,42 @@ def test_a_correction_that_does_not_mend_its_break_is_refused_and_the_others_go_
     assert ledger.balance("studio").posted == 60
 
 
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("explained", "is explained; to correct it"),
+        ("written_off", "is written off; to correct it"),
+        ("adjusted", "is adjusted; to correct it"),
+        ("cleared", "was not found any more; to correct it"),
+    ],
+)
+def test_a_break_that_was_dealt_with_is_not_corrected_by_an_older_file(
+    ledger: Book, status: Any, told: str
+) -> None:
+    charged(ledger)
+    keep(ledger, proposing("b-1", "charge", "4"))
+    older = corrections(ledger)
+    older += corrections(ledger, action="explain", reason="late")[: status != "explained"]
+    if status == "cleared":
+        keep(ledger)
+    else:
+        ledger.resolve_break("b-1", status, note="agreed", cap=4)
+    done = apply_corrections(ledger, older)
+    assert {item.outcome for item in done} == {"refused"}
+    assert all(told in str(item.error) for item in done)
+    assert ledger.balance("studio").posted == 60
+    assert ledger.break_named("b-1").status == status
+
+
+def test_whoever_knows_whose_a_line_is_may_say_the_job(ledger: Book) -> None:
+    charged(ledger)
+    keep(ledger, proposing("b-1", None, "0", job=None, kind="missing_here"))
+    items = corrections(ledger, action="charge", job="job-1", amount=Decimal(4))
+    assert outcomes(ledger, items) == ["applied"]
+    assert outcomes(ledger, items) == ["already"]
+    assert ledger.hold("job-1").charged == 44
+
+
 def test_an_adjustment_takes_the_place_of_a_proposed_charge(ledger: Book) -> None:
     charged(ledger)
     keep(ledger, proposing("b-1", "charge", "4"))
@@ -169,6 +205,15 @@ def test_a_file_of_corrections_reads_back_as_it_was_written(ledger: Book, tmp_pa
         "wallet": "studio", "job": "job-1", "amount": "4", "difference": "4",
         "reason": "the bill says so (b-1)",
     }  # fmt: skip
+
+
+def test_a_reason_may_have_any_mark_that_ends_a_line_elsewhere(tmp_path: Path) -> None:
+    item = Correction.model_validate(
+        {"break": "b-1", "action": "explain", "reason": "agreed\u2028with\x85support\nby phone"}
+    )
+    path = tmp_path / "corrections.jsonl"
+    path.write_text("".join(f"{line}\r\n" for line in written([item, item])), "utf-8")
+    assert read_corrections(path) == [item, item]
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -11,12 +13,14 @@ from writers import Clock
 from ledger.book import Book
 from ledger.breaks import BreakRecord
 from ledger.errors import InvalidEntry, UnknownBreak, WriteOffAboveCap
+from ledger.records import ImportRecord
 
 OCTOBER: dict[str, Any] = {"since": "2026-10-01", "until": "2026-11-01"}
 STARTED_US = int(datetime(2026, 10, 1, tzinfo=UTC).timestamp()) * 10**6
 ENDED_US = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp()) * 10**6
 FIFTH_US = int(datetime(2026, 10, 5, tzinfo=UTC).timestamp()) * 10**6
 CREDIT = 10**8
+DAY_US = 86_400 * 10**6
 
 
 def a_break(break_id: str, **changes: Any) -> BreakRecord:
@@ -109,6 +113,48 @@ def test_a_day_of_the_month_clears_what_was_found_for_that_day_only(ledger: Book
     assert keep(ledger, since="2026-09-01", until="2026-12-01").cleared == 1
 
 
+def test_breaks_about_purchases_stay_open_until_invoices_are_compared_again(
+    ledger: Book,
+) -> None:
+    cash = [ImportRecord("", "cash", bytes(32), "cash.csv", 1, 0, 1, None, FIFTH_US)]
+    keep(ledger, a_break("b-1", evidence='{"scope":"cash"}'), a_break("b-2"), files=cash)
+    assert keep(ledger).cleared == 1
+    assert [item.id for item in ledger.breaks()] == ["b-1"]
+    assert keep(ledger, files=cash).cleared == 1
+    assert ledger.breaks() == []
+
+
+def test_what_was_said_of_a_break_says_nothing_of_the_same_in_another_month(
+    ledger: Book,
+) -> None:
+    november: Any = {"since": "2026-11-01", "until": "2026-12-01"}
+    later = {"happened_at_us": ENDED_US, "since_us": ENDED_US, "until_us": ENDED_US + 30 * DAY_US}
+    keep(ledger, a_break("b-1"), a_break("b-2"))
+    ledger.resolve_break("b-1", "explained", note="a test of sales")
+    for replayed in (False, True):
+        kept = keep(ledger, a_break("b-1", **later), **november)
+        assert [(item.id, item.status) for item in kept.breaks] == [("b-1-2", "open")]
+        assert kept.replayed == replayed
+    assert ledger.reconciled(**OCTOBER).open_breaks == 1  # b-2
+    assert ledger.reconciled(**november).open_breaks == 1
+    again = keep(ledger, a_break("b-1"), a_break("b-2"))
+    assert [(item.id, item.status) for item in again.breaks] == [
+        ("b-1", "explained"), ("b-2", "open"),
+    ]  # fmt: skip
+    december = {"happened_at_us": ENDED_US + 30 * DAY_US}
+    third = keep(ledger, a_break("b-1", **december), since="2026-12-01", until="2027-01-01")
+    assert [item.id for item in third.breaks] == ["b-1-3"]
+
+
+def test_a_hold_that_is_settled_in_another_month_is_the_same_break(ledger: Book) -> None:
+    silent: Any = {"kind": "never_settled", "ours_e8": None, "theirs_e8": None, "difference_e8": 0}
+    keep(ledger, a_break("b-1", **silent))
+    billed = a_break("b-1", kind="never_settled", happened_at_us=ENDED_US)
+    keep(ledger, billed, since="2026-11-01", until="2026-12-01")
+    (found,) = ledger.breaks(None)
+    assert (found.id, found.difference_e8) == ("b-1", 4 * CREDIT)
+
+
 def test_breaks_are_listed_by_status_kind_job_and_time(ledger: Book) -> None:
     day_us = 86_400 * 10**6
     keep(
@@ -135,6 +181,37 @@ def test_what_is_written_off_in_a_period_stays_under_its_cap(ledger: Book) -> No
     assert ledger.break_named("b-3").status == "open"
     ledger.resolve_break("b-1", "open")
     ledger.resolve_break("b-3", "written_off", note="too small to ask", cap=8)
+
+
+def test_the_cap_holds_for_people_who_write_off_at_the_same_time(
+    database_url: str, book: str, ledger: Book
+) -> None:
+    # Eight breaks of 4 credits under a cap of 8: two fit, whoever is first.
+    names = [f"b-{number}" for number in range(8)]
+    keep(ledger, *map(a_break, names))
+    start = Barrier(len(names))
+
+    def write_off(break_id: str) -> bool:
+        with Book(database_url, book=book) as own:
+            own.breaks()
+            start.wait()
+            try:
+                own.resolve_break(break_id, "written_off", note="too small to ask", cap=8)
+            except WriteOffAboveCap:
+                return False
+            return True
+
+    with ThreadPoolExecutor(len(names)) as people:
+        assert sum(people.map(write_off, names)) == 2
+    assert len(ledger.breaks("written_off")) == 2
+
+
+def test_a_break_without_a_sum_is_explained_not_written_off(ledger: Book) -> None:
+    # The money of an exchange rate, or a hold, is no credit that a cap could count.
+    keep(ledger, a_break("b-1", kind="exchange_rate", difference_e8=0))
+    with pytest.raises(InvalidEntry, match="no credits are missing; explain it"):
+        ledger.resolve_break("b-1", "written_off", note="too small to ask", cap=100)
+    ledger.resolve_break("b-1", "explained", note="the bank's rate")
 
 
 def test_a_break_of_another_month_has_a_cap_of_its_own(ledger: Book) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ledger.reconcile.corrections import apply_corrections, propose
 from ledger.statements import read_statement
 
 OCTOBER: dict[str, Any] = {"since": "2026-10-01", "until": "2026-11-01"}
+DAYS_60 = timedelta(days=60)
 HEADER = "Idempotency key,Model,Credits used,Quality,Completed at,Status"
 AGREES = "job-1,kling-v3-motion-control,108.918432,1080p,2026-10-05T10:00:00Z,completed"
 NEAREST = "job-2,kling-v3-motion-control,40.824,720p,2026-10-06T10:00:00Z,completed"
@@ -123,6 +124,26 @@ def test_with_lines_that_cannot_be_read_nothing_is_kept_unless_that_is_allowed(
     assert held(studio, path, allow_rejected=True).kept is not None
 
 
+def test_a_bill_in_money_without_a_rate_is_refused(studio: Ledger, tmp_path: Path) -> None:
+    path = written(tmp_path, "job-1,1.6,2026-10-05", header="Idempotency key,Cost (USD),Date")
+    with pytest.raises(InvalidStatement, match="credits_per_unit: amounts are in USD"):
+        held(studio, path)
+    assert studio.reconciliations() == []
+
+
+def test_a_comparison_that_is_not_kept_knows_what_was_said_of_its_breaks(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    path = written(tmp_path, AGREES, NEAREST, UNKNOWN)
+    first, second = held(studio, path).breaks
+    studio.resolve_break(first.id, "explained", note="agreed", owner="li")
+    tried = held(studio, path, keep=False)
+    assert [item.id for item in tried.open_breaks] == [second.id]
+    assert (tried.breaks[0].note, tried.breaks[0].owner) == ("agreed", "li")
+    other = held(studio, written(tmp_path, AGREES, NEAREST.replace("40.824", "8.1648")), keep=False)
+    assert [item.status for item in other.breaks] == ["open"]
+
+
 def test_a_small_difference_is_let_through_and_counted(studio: Ledger, tmp_path: Path) -> None:
     path = written(tmp_path, AGREES, NEAREST)
     found = held(studio, path, tolerance=tolerance_of("8.1648"))
@@ -212,3 +233,90 @@ def test_a_correction_in_a_closed_period_is_compared_with_the_month_it_corrects(
     empty = written(tmp_path, "job-8,other,1,720p,2026-09-30T10:00:00Z,completed", name="later.csv")
     for since, until in (("2026-11-01", "2026-12-01"), ("2026-12-01", "2027-01-01")):
         assert reconcile_book(studio, empty, since=since, until=until).breaks == []
+
+
+def test_a_correction_is_refused_where_the_job_has_changed_since_it_was_compared(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    path = written(tmp_path, AGREES, NEAREST)
+    held(studio, path)
+    proposed = list(propose(studio.breaks()))
+    # The provider's callback comes after the comparison and before the review.
+    studio.refund("job-2", "8.1648", key="callback", at="2026-10-07")
+    (done,) = apply_corrections(studio, proposed)
+    assert done.outcome == "refused"
+    assert "has changed since it was compared (refund 'callback'); compare again" in str(done.error)
+    assert studio.hold("job-2").refunded == Decimal("8.1648")
+    held(studio, path)
+    assert studio.breaks() == []
+
+
+def test_two_breaks_of_one_job_are_corrected_in_one_run(studio: Ledger, tmp_path: Path) -> None:
+    refund = NEAREST.replace("40.824", "-1").replace("completed", "refund")
+    path = written(tmp_path, AGREES, NEAREST, refund)
+    assert [item.kind for item in held(studio, path).breaks] == ["refund_missing", "rounding"]
+    proposed = list(propose(studio.breaks()))
+    assert [item.outcome for item in apply_corrections(studio, proposed)] == ["applied"] * 2
+    # 48.9888 - 8.1648 - 1 = 39.824
+    assert studio.hold("job-2").refunded == Decimal("9.1648")
+    assert [item.outcome for item in apply_corrections(studio, proposed)] == ["already"] * 2
+    assert held(studio, path).result.totals.difference == 0
+
+
+def test_all_tasks_of_a_job_that_was_submitted_again_are_its_own(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    for task, at in (("task-a", "10:00"), ("task-b", "10:05")):
+        body = f'{{"id": "{task}", "model": "kling-v3-motion-control", "status": "processing"}}'
+        sent = f'"received_at": "2026-10-05T{at}:00Z", "job": "job-1"'
+        studio.apply(f'{{{sent}, "body": {body}}}')
+    header = HEADER.replace("Idempotency key", "Task ID")
+    first = AGREES.replace("job-1", "task-a").replace("108.918432", "50")
+    second = AGREES.replace("job-1", "task-b").replace("108.918432", "58.918432")
+    other = NEAREST.replace("job-2", "task-c")
+    found = held(studio, written(tmp_path, first, second, other, header=header))
+    assert [tuple(row) for row in found.result.matches.rows()] == [
+        (2, "job-1", "task"),
+        (3, "job-1", "task"),
+    ]
+    assert sorted(item.kind for item in found.breaks) == ["missing_here", "missing_there"]
+
+
+NOVEMBER: dict[str, Any] = {"since": "2026-11-01", "until": "2026-12-01"}
+
+
+@pytest.mark.parametrize(
+    ("october", "kind"),
+    [
+        ([AGREES, NEAREST], "duplicate_charge"),  # both bills have job-1
+        ([NEAREST], "cut_off"),  # only November's has it
+        ([], "cut_off"),  # October was not compared
+    ],
+)
+def test_a_charge_on_two_bills_is_a_duplicate_and_one_on_the_other_bill_a_cut_off(
+    studio: Ledger, clock: Clock, tmp_path: Path, october: list[str], kind: str
+) -> None:
+    if october:
+        held(studio, written(tmp_path, *october))
+    clock.now = datetime(2026, 12, 2, tzinfo=UTC)
+    again = AGREES.replace("2026-10", "2026-11")
+    path = written(tmp_path, again, name="november.csv")
+    (found,) = reconcile_book(studio, path, **NOVEMBER).breaks
+    assert (found.kind, found.job, found.theirs) == (kind, "job-1", Decimal("108.918432"))
+    assert found.difference == Decimal("108.918432")
+    if kind == "duplicate_charge":
+        assert found.details["charged_in_comparison"] == 1
+        assert "comparison 1 has the charge, too" in found.details["proposal"]["reason"]
+    assert reconcile_book(studio, path, **NOVEMBER).kept.replayed  # type: ignore[union-attr]
+
+
+def test_a_charge_that_was_told_after_october_was_compared_is_a_cut_off(
+    studio: Ledger, clock: Clock, tmp_path: Path
+) -> None:
+    studio.reserve("studio", 50, key="job-3", at="2026-10-31T23:00:00Z", deadline=DAYS_60)
+    held(studio, written(tmp_path, AGREES, NEAREST))
+    clock.now = datetime(2026, 12, 2, tzinfo=UTC)
+    studio.charge("job-3", 40, at="2026-10-31T23:30:00Z")
+    line = "job-3,kling-v3-motion-control,40,720p,2026-11-01T00:00:05Z,completed"
+    found = reconcile_book(studio, written(tmp_path, line, name="november.csv"), **NOVEMBER)
+    assert [item.kind for item in found.breaks] == ["cut_off"]

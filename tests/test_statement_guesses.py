@@ -218,6 +218,53 @@ def test_a_time_without_a_zone_is_assumed_aloud(guess: Guessing) -> None:
     assert guess(bill("t,1,2026-10-11T06:00:00Z,")).assumed == ()
 
 
+@pytest.mark.parametrize(
+    ("header", "timezone"),
+    [
+        ("Completed at (UTC)", "UTC"),
+        ("Created at [GMT]", "UTC"),
+        ("created_at_utc", "UTC"),
+        ("Completed at (UTC+8)", "+08:00"),
+        ("Completed at (GMT-03:30)", "-03:30"),
+        ("Created time (Asia/Shanghai)", "Asia/Shanghai"),
+        ("完成时间（北京时间）", "Asia/Shanghai"),
+        ("Date", "UTC"),  # assumed
+        ("Date (local)", "UTC"),  # names none
+        ("Date (CST)", "UTC"),  # stands for several
+        ("Date (Mars/Olympus)", "UTC"),  # there is none
+        ("Date (UTC+99)", "UTC"),
+    ],
+)
+def test_a_header_may_name_the_zone_of_its_times(
+    guess: Guessing, header: str, timezone: str
+) -> None:
+    found = guess(f"Task ID,Credits used,{header}\nt,1,2026-10-11 06:00:00\n")
+    assert found.open == ()
+    assert (found.mapping.columns.at, found.mapping.timezone) == (header, timezone)
+    named = f"times read in {timezone}: the name of column {header!r}" in found.evidence
+    assert named == (not header.startswith("Date"))
+    assert named != any("carry no zone" in line for line in found.assumed)
+
+
+def test_what_stands_behind_an_amount_is_not_passed_over(guess: Guessing) -> None:
+    found = guess("Task ID (ours),Credits used,Credits (remaining)\nt,1,99\n")
+    assert (found.mapping.columns.task, found.mapping.columns.amount) == (
+        "Task ID (ours)",
+        "Credits used",
+    )
+    assert asked(guess("Task ID,Credits (remaining)\nt,99\n")) == ["columns.amount"]
+
+
+def test_columns_that_nothing_is_read_from_are_named_in_one_note(guess: Guessing) -> None:
+    content = "Task ID,Request ID,Credits used,Balance,Note\nt,r,1,9,x\n"
+    assert [line for line in guess(content).assumed if "nothing is read" in line] == [
+        "nothing is read from columns 'Request ID', 'Note'"
+    ]
+    names = ",".join(f"Note {number}" for number in range(13))
+    wide = guess(f"Task ID,Credits used,{names}\n")
+    assert wide.assumed[0].endswith("'Note 8', 'Note 9' and 3 more")
+
+
 # --- signs ---------------------------------------------------------------------------------------
 
 

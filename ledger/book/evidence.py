@@ -64,7 +64,9 @@ class Evidence(Reader):
         """Keep one comparison and its breaks, in one transaction.
 
         A break that is known keeps its status, owner and note; an open one of the same period that
-        is not among them any more is cleared. The same comparison again changes nothing.
+        is not among them any more is cleared, one about purchases only where invoices were
+        compared. The same comparison again changes nothing. A break whose name is already that of
+        something in another period gets a number behind it.
 
         Args:
             since: first moment of the period.
@@ -83,15 +85,20 @@ class Evidence(Reader):
         if since_us >= until_us:
             raise InvalidEntry("the period", [Fault("until", "must be later than its start")])
         _check(breaks)
+        given = breaks
         now_us = self._now_us()
         said = (since_us, until_us, digest, _text(options), _text(result))
 
+        with_cash = any(item.kind == "cash" for item in files)
+
         def keep(session: Session) -> Kept:
+            breaks = self._own_names(session, since_us, until_us, given)
             latest = evidence.latest_reconciliation(session, self.book)
             known = evidence.breaks_by_id(session, self.book, [item.id for item in breaks])
             changed = [i for i in breaks if i.id in known and _differs(i, known[i.id])]
             fresh = [item for item in breaks if item.id not in known]
-            gone = self._gone(session, since_us, until_us, {item.id for item in breaks})
+            names = {item.id for item in breaks}
+            gone = self._gone(session, since_us, until_us, names, with_cash=with_cash)
             if latest is not None and latest[2:7] == said and not (fresh or changed or gone):
                 same = tuple(known[item.id] for item in breaks)
                 return Kept(latest, 0, len(known), 0, same, replayed=True)
@@ -267,15 +274,54 @@ class Evidence(Reader):
             raise UnknownBreak(break_id, book=self.book)
         return found
 
+    def _own_names(
+        self, session: Session, since_us: int, until_us: int, given: Sequence[BreakRecord]
+    ) -> list[BreakRecord]:
+        """The breaks, those with another name whose own is that of something in another period.
+
+        A task that is charged in October and again in November is twice the same kind of break. A
+        hold settles once: what is said of it in November is about the same one.
+        """
+        named, asked, number = list(given), list(range(len(given))), 1
+        while asked:
+            ids = [named[place].id for place in asked]
+            known = evidence.breaks_by_id(session, self.book, ids)
+            asked = [
+                place
+                for place in asked
+                if (before := known.get(named[place].id)) is not None
+                and before.kind != "never_settled"
+                and since_us <= named[place].happened_at_us < until_us
+                and not since_us <= before.happened_at_us < until_us
+            ]
+            number += 1
+            for place in asked:
+                named[place] = named[place]._replace(id=f"{given[place].id}-{number}")
+        return named
+
     def _gone(
-        self, session: Session, since_us: int, until_us: int, found: Collection[str]
+        self,
+        session: Session,
+        since_us: int,
+        until_us: int,
+        found: Collection[str],
+        *,
+        with_cash: bool,
     ) -> list[BreakRecord]:
         """Open breaks of the same period that were not found any more."""
         within = {"status = ?": "open", "since_us >= ?": since_us, "until_us <= ?": until_us}
-        known = evidence.breaks(session, self.book, within)
-        return [record for record in known if record.id not in found]
+        return [
+            record
+            for record in evidence.breaks(session, self.book, within)
+            if record.id not in found and (with_cash or record.details.get("scope") != "cash")
+        ]
 
     def _check_cap(self, session: Session, record: BreakRecord, cap_e8: int) -> None:
+        if not record.difference_e8:
+            problem = "cannot be written_off: no credits are missing; explain it"
+            raise InvalidEntry("the break", [Fault("status", problem)])
+        # One after another: two that ask at once would each see only the other ones.
+        evidence.lock_write_offs(session, self.book)
         before_e8 = evidence.written_off(session, self.book, record)
         asked_e8 = abs(record.difference_e8)
         if before_e8 + asked_e8 > cap_e8:

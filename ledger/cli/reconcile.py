@@ -139,6 +139,7 @@ def statement(
     from ledger.reconcile import reconcile_book, tolerance_of
     from ledger.statements import read_mapping
 
+    _check_free(propose)
     chosen = prices_asked_for(price_book, prices, group)
     others = [open_book_or_file(name, group) for name in alternative] if alternative else None
     percent = None if tolerance_percent is None else _percent(tolerance_percent)
@@ -191,6 +192,7 @@ def breaks(
     """List breaks that comparisons have found, oldest first."""
     from ledger.cli.books import open_ledger
 
+    _check_free(propose)
     wanted: Any = None if status is Status.ALL else status.value
     with open_ledger(db, book) as ledger:
         found = ledger.breaks(wanted, kind=kind, job=job, since=since, until=until)
@@ -374,6 +376,18 @@ def _now_us(ledger: Any) -> int:
     from ledger.records import us
 
     return us(ledger.now())
+
+
+def _check_free(path: Path | None) -> None:
+    """Refuse to write over corrections that somebody may have reviewed, before anything is kept."""
+    if path is None:
+        return
+    if path.exists() and (path.is_dir() or path.stat().st_size):
+        raise typer.BadParameter(
+            f"--propose: {path} is there already, and may have been reviewed; name another file"
+        )
+    if not path.parent.is_dir():
+        raise typer.BadParameter(f"--propose: there is no folder {path.parent}")
 
 
 def _percent(given: str) -> Decimal:

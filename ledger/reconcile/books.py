@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 import polars as pl
 
 from ledger.jobs import Ledger
-from ledger.reconcile.frames import BOOK, OPTIONAL, TOP_UPS
+from ledger.reconcile.frames import BOOK, FAILED, OPTIONAL, TASKS, TOP_UPS
 from ledger.records import us
 from ledger.store import Session
 from ledger.store import settled as scans
 from ledger.store.settled import HOLD_COLUMNS, SETTLED_COLUMNS, TASK_COLUMNS
 from ledger.store.tasks import task_rows
 
-__all__ = ["MARGIN_US", "cash_of", "read_book"]
+__all__ = ["MARGIN_US", "cash_of", "further_tasks", "read_book"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,7 @@ _TYPES: dict[str, type[pl.DataType]] = {
     "hold_e8": pl.Int64,
     "reserved_at_us": pl.Int64,
     "deadline_us": pl.Int64,
+    "last_seq": pl.Int64,
     "charged": pl.Int64,
     "refunded": pl.Int64,
 }
@@ -87,6 +88,25 @@ def read_book(
     told = pl.DataFrame(nets, schema={"job": pl.String, "task_net_e8": pl.Int64}, orient="row")
     frame = frame.join(told, on="job", how="left", maintain_order="left")
     return frame.select(*BOOK, *OPTIONAL)
+
+
+def further_tasks(book: Ledger, jobs: pl.DataFrame, statement: pl.DataFrame) -> pl.DataFrame:
+    """The tasks on a statement that belong to a job beside the one it is listed with.
+
+    Args:
+        book: where from.
+        jobs: what `read_book` gave.
+        statement: its column `task`.
+
+    Returns:
+        A frame with the columns `ledger.reconcile.frames.TASKS`.
+    """
+    with book.looking() as session:
+        rows = _named(
+            scans.tasks_named, session, book.book, _missing(statement["task"], jobs["task"])
+        )
+        found = _frame(rows, TASK_COLUMNS)
+    return found.select("task", pl.col("task_job").alias("job")).select(*TASKS)
 
 
 def cash_of(book: Ledger, *, since_us: int, until_us: int) -> pl.DataFrame:
@@ -180,10 +200,16 @@ def _elsewhere(older: pl.DataFrame, since_us: int, until_us: int) -> pl.DataFram
 
 
 def _tasks(tasks: pl.DataFrame, statement: pl.DataFrame, jobs: pl.DataFrame) -> pl.DataFrame:
-    """One task a job: the one on the bill, if any. A job may be named like its task."""
+    """One task a job: the one on the bill, if any; of several, one that has not failed.
+
+    A job may be named like its task.
+    """
     on_bill = statement.select("task").unique().with_columns(on_bill=pl.lit(value=True))
     tasks = tasks.join(on_bill, on="task", how="left").sort(
-        pl.col("on_bill").fill_null(value=False), descending=True, maintain_order=True
+        pl.col("on_bill").fill_null(value=False),
+        ~pl.col("task_status").is_in(FAILED).fill_null(value=False),
+        descending=True,
+        maintain_order=True,
     )
     tasks = tasks.drop("on_bill").unique("task_job", keep="first", maintain_order=True)
     named = jobs.select(task="job", task_job="job").join(on_bill, on="task", how="semi")
@@ -212,6 +238,7 @@ def _finished(jobs: pl.DataFrame, tasks: pl.DataFrame, now_us: int) -> pl.DataFr
         pl.col("late").fill_null(0),
         "task_status",
         "deadline_us",
+        "last_seq",
     )
 
 

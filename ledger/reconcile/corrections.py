@@ -33,6 +33,9 @@ __all__ = [
 Action = Literal["charge", "refund", "release", "adjust", "write_off", "explain", "none"]
 """What becomes of a break: an entry of that kind, a write-off, an explanation, or nothing yet."""
 
+_MOVES = ("charge", "release", "refund")
+"""Entries after which a job is not what it was when it was compared."""
+
 _LONGEST_LINE = 100_000
 
 
@@ -109,7 +112,7 @@ def read_corrections(path: str | Path) -> list[Correction]:
     """
     found, faults = [], []
     try:
-        lines = Path(path).read_text("utf-8-sig").splitlines()
+        lines = Path(path).read_text("utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidCorrections(str(path), [Fault("", f"cannot be read: {_why(error)}")]) from None
     for number, line in enumerate(lines, 1):
@@ -182,6 +185,7 @@ def _said(book: Book, item: Correction, record: BreakRecord, cap: Amount | None)
     status: Any = "written_off" if item.action == "write_off" else "explained"
     if record.status == status:
         return Applied(item, "already", None, None)
+    _check_open(record)
     book.resolve_break(record.id, status, note=item.reason, owner=item.owner, cap=cap)
     return Applied(item, "applied", None, None)
 
@@ -192,6 +196,8 @@ def _posted(book: Book, item: Correction, record: BreakRecord) -> Applied:
     closed_by = f"{item.action}:{key}"
     if record.status == "adjusted" and record.closed_by == closed_by:
         return Applied(item, "already", None, None)
+    _check_open(record)
+    _check_unchanged(book, record, closed_by)
     entry = _entry(book, item, record, key)
     if not isinstance(entry, Entry):
         return Applied(item, "waits", None, None)
@@ -221,7 +227,7 @@ def _check(item: Correction, record: BreakRecord) -> None:
         InvalidCorrections: with every fault.
     """
     faults = []
-    if item.job is not None and item.job != record.job:
+    if record.job is not None and item.job not in (None, record.job):
         faults.append(Fault("job", f"is {item.job!r}; the break is about {record.job!r}"))
     if item.action in {"charge", "refund", "release"} and item.job is None:
         faults.append(Fault("job", f"is needed for a {item.action}"))
@@ -237,6 +243,45 @@ def _check(item: Correction, record: BreakRecord) -> None:
         faults.append(Fault("amount", f"is {told}; what mends the break is {_shown(wanted)}"))
     if faults:
         raise InvalidCorrections(f"the correction of {record.id}", faults)
+
+
+def _check_open(record: BreakRecord) -> None:
+    """Refuse what was proposed for a break that has been dealt with since.
+
+    Raises:
+        InvalidCorrections: the break is not open.
+    """
+    if record.status != "open":
+        told = "was not found any more" if record.status == "cleared" else f"is {record.status}"
+        problem = f"{told.replace('_', ' ')}; to correct it all the same, open it again"
+        raise InvalidCorrections(f"the correction of {record.id}", [Fault("break", problem)])
+
+
+def _check_unchanged(book: Book, record: BreakRecord, closed_by: str) -> None:
+    """Refuse an entry where the job has been charged or refunded since it was compared.
+
+    A callback that came in the meantime may have mended the break already.
+
+    Raises:
+        InvalidCorrections: the job is not what it was.
+    """
+    last = record.details.get("last_entry")
+    if last is None or record.job is None:
+        return
+    later = [
+        item
+        for item in book.history(record.job)
+        if item.seq > last and item.kind in _MOVES and f"{item.kind}:{item.key}" != closed_by
+    ]
+    if not later:
+        return
+    # Other breaks of the same job may be mended in the same run.
+    corrected = {item.closed_by for item in book.breaks(None, job=record.job)}
+    others = [item for item in later if f"{item.kind}:{item.key}" not in corrected]
+    if others:
+        told = f"{others[0].kind} {others[0].key!r}"
+        problem = f"has changed since it was compared ({told}); compare again"
+        raise InvalidCorrections(f"the correction of {record.id}", [Fault("job", problem)])
 
 
 def _mends(action: str, record: BreakRecord) -> Decimal | None:

@@ -72,6 +72,16 @@ class _Case:
         told = any(line.is_failed for line in self.charges or self.inside)
         return told or self.job.task_status in ("failed", "cancelled")
 
+    def net_corrections(self) -> None:
+        """Take refunds that have corrected the charge off both, where they are enough for that."""
+        over_e8, given_e8 = self.ours_e8 - self.theirs_e8, self.given_here_e8 - self.given_there_e8
+        if 0 < over_e8 <= given_e8:
+            self.ours_e8 -= over_e8
+            self.given_here_e8 -= over_e8
+        elif given_e8 <= over_e8 < 0:
+            self.theirs_e8 += over_e8
+            self.given_there_e8 += over_e8
+
     @property
     def is_settled_for_nothing(self) -> bool:
         """Whether the bill says that nothing more is to come, and never charged anything."""
@@ -114,6 +124,7 @@ def drafts_of_job(job: Job, lines: Sequence[Line], period: Period) -> Iterator[D
         return
     case = _Case(job, lines, period)
     yield from _other_period(case)
+    yield from _failed_attempt(case)
     yield from _twice(case)
     if case.is_failed:
         yield from _failed(case)
@@ -121,6 +132,7 @@ def drafts_of_job(job: Job, lines: Sequence[Line], period: Period) -> Iterator[D
         yield from _not_charged_here(case)
     elif job.is_open and not case.ours_e8 and case.is_settled_for_nothing:
         yield from _settled_for_nothing(case)
+    case.net_corrections()
     if case.ours_e8 != case.theirs_e8:
         yield _other_amount(case)
     if case.given_here_e8 != case.given_there_e8:
@@ -178,6 +190,41 @@ def _shifted(
         case.given_here_e8 = rest
         if rest == 0:
             case.given_there_e8 = 0
+
+
+def _failed_attempt(case: _Case) -> Iterator[Draft]:
+    """What a task costs that failed, where the job was submitted again and that went well."""
+    failed = {line.task for line in case.inside if line.is_failed and line.task}
+    attempts = [line for line in case.inside if line.task in failed]
+    charged_e8 = sum(line.charge_e8 for line in attempts)
+    others = [line for line in case.charges if line.task not in failed]
+    if not charged_e8 or not any(line.task for line in others):
+        return
+    returned_e8 = sum(line.refund_e8 for line in attempts)
+    net_e8 = charged_e8 - returned_e8
+    if net_e8 < 0:
+        return
+    case.charges = others
+    is_ours = case.ours_e8 == case.theirs_e8
+    if net_e8:
+        shown = show_credits(net_e8)
+        reason = f"ask the provider for {shown} credits back: this task failed, another one did not"
+        draft = case.draft(
+            "charged_though_failed",
+            net_e8 if is_ours else None,
+            net_e8,
+            Proposal(None, 0, reason),
+            part="attempt",
+        )
+        draft.evidence["failed_tasks"] = sorted(str(task) for task in failed)
+        yield draft
+    if is_ours:
+        # The book has both charges, and perhaps the refund, which is compared later.
+        case.ours_e8 -= net_e8
+        case.theirs_e8 -= net_e8
+    else:
+        case.theirs_e8 -= charged_e8
+        case.given_there_e8 -= returned_e8
 
 
 def _twice(case: _Case) -> Iterator[Draft]:
@@ -366,7 +413,12 @@ def missing_here(
 
 
 def _refund(job: Job, amount_e8: int, reason: str) -> Proposal:
-    """Credits back to the job; to its wallet, where that is more than the job was charged."""
+    """Credits back to the job; to its wallet, where that is more than the job was charged.
+
+    None, where the book has given them back before or after the period.
+    """
+    if 0 < amount_e8 <= job.refunded_outside_e8:
+        return Proposal(None, 0, "nothing more to give back: the book has, in another period")
     if 0 < amount_e8 <= job.net_ever_e8:
         return Proposal("refund", amount_e8, reason)
     return Proposal("adjust", amount_e8, f"{reason}; more than the job has been charged")
@@ -398,6 +450,7 @@ def _evidence(job: Job, lines: Sequence[Line], theirs_e8: int | None) -> dict[st
         "price": job.version,
         "charged_late": job.is_late or None,
         "deadline": None if job.deadline_us is None else iso(moment(job.deadline_us)),
+        "last_entry": job.last_seq or None,
         "bill": _evidence_of_lines(lines) if lines else None,
         "messages": _evidence_of_messages(job, lines, theirs_e8),
     }

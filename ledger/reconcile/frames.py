@@ -21,6 +21,7 @@ __all__ = [
     "OPTIONAL",
     "SETTLED",
     "STATEMENT",
+    "TASKS",
     "TOP_UPS",
     "Sides",
     "book_frame",
@@ -84,8 +85,13 @@ BOOK: Columns = {
 `charged_after_e8` are of the time around it. `seconds` is the length that was charged.
 """
 
-OPTIONAL: Columns = {"refunded_before_e8": pl.Int64, "refunded_after_e8": pl.Int64}
-"""Further columns of a book: what was refunded around the period; nothing, where left out."""
+OPTIONAL: Columns = {
+    "refunded_before_e8": pl.Int64,
+    "refunded_after_e8": pl.Int64,
+    "last_seq": pl.Int64,
+}
+"""Further columns of a book: what was refunded around the period, and the number of the job's last
+entry; nothing, where left out."""
 
 TOP_UPS: Columns = {
     "wallet": pl.String,
@@ -96,6 +102,9 @@ TOP_UPS: Columns = {
     "at_us": pl.Int64,
 }
 """Columns of a book's top-ups; `cash_e8` is the money paid, in 10^-8 of its currency."""
+
+TASKS: Columns = {"task": pl.String, "job": pl.String}
+"""Further tasks of jobs: one that was submitted again has another one."""
 
 INVOICES: Columns = {
     "invoice": pl.String,
@@ -124,6 +133,8 @@ class Sides(NamedTuple):
     """The bill, in the order of the places."""
     book: pl.DataFrame
     """The book, in the order of the places."""
+    tasks: pl.DataFrame
+    """`task` and `_job`: every task that names a job."""
 
 
 def checked(frame: pl.DataFrame, columns: Columns, name: str) -> pl.DataFrame:
@@ -149,7 +160,14 @@ def checked(frame: pl.DataFrame, columns: Columns, name: str) -> pl.DataFrame:
     )
 
 
-def prepared(book: pl.DataFrame, statement: pl.DataFrame, *, since_us: int, until_us: int) -> Sides:
+def prepared(
+    book: pl.DataFrame,
+    statement: pl.DataFrame,
+    tasks: pl.DataFrame | None,
+    *,
+    since_us: int,
+    until_us: int,
+) -> Sides:
     """What the rules read of both frames. A line without a time counts as in the period.
 
     A line that names a refund gives back, whatever its sign. Top-ups are no lines of jobs.
@@ -185,7 +203,12 @@ def prepared(book: pl.DataFrame, statement: pl.DataFrame, *, since_us: int, unti
         "deadline_us",
         (pl.col("state") == "unknown").fill_null(value=False).alias("is_unknown"),
     )
-    return Sides(lines, jobs, statement, book)
+    known = jobs.select("task", "_job")
+    if tasks is not None and tasks.height:
+        places = pl.DataFrame({"job": book["job"], "_job": jobs["_job"]})
+        further = tasks.join(places, on="job").select("task", "_job")
+        known = pl.concat([known, further]).unique(maintain_order=True)
+    return Sides(lines, jobs, statement, book, known)
 
 
 def book_frame(book: pl.DataFrame) -> pl.DataFrame:

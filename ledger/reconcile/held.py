@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,7 +16,8 @@ from ledger.breaks import BreakRecord, Kept
 from ledger.errors import Fault, InvalidStatement
 from ledger.jobs import Ledger
 from ledger.pricing import PriceSource
-from ledger.reconcile.books import cash_of, read_book
+from ledger.reconcile.again import charged_again
+from ledger.reconcile.books import cash_of, further_tasks, read_book
 from ledger.reconcile.frames import INVOICES
 from ledger.reconcile.kept import record_of
 from ledger.reconcile.reconciling import HOUR_US, reconcile
@@ -97,16 +98,19 @@ def reconcile_book(
         progress: is told the number of lines read.
 
     Raises:
-        InvalidStatement, InvalidMapping: the files.
+        InvalidStatement, InvalidMapping: the files; a bill in money that does not say how many
+            credits are one unit of it.
         InvalidInput: the period ends before it starts.
         MissingExtra: a workbook, and the extra `xlsx` is not installed.
     """
     since_us, until_us = us(parse_moment(since)), us(parse_moment(until))
     bill = _read(statement, mapping, progress)
+    _check_credits(bill)
     invoices = None if cash is None else _read(cash, cash_mapping, progress)
     prices = book.prices if prices is None else prices
+    jobs = read_book(book, bill.frame, since_us=since_us, until_us=until_us)
     result = reconcile(
-        read_book(book, bill.frame, since_us=since_us, until_us=until_us),
+        jobs,
         bill.frame,
         since_us=since_us,
         until_us=until_us,
@@ -116,12 +120,14 @@ def reconcile_book(
         tolerance=tolerance,
         cash=None if invoices is None else _invoices(invoices),
         book_cash=None if invoices is None else cash_of(book, since_us=since_us, until_us=until_us),
+        tasks=further_tasks(book, jobs, bill.frame),
         window_us=window_us,
     )
+    result = charged_again(book, jobs, result)
     found = [record_of(item, since_us=since_us, until_us=until_us) for item in result.breaks]
     held = Held(book.book, bill, invoices, result, found, None)
     if not keep or (held.rejected and not allow_rejected):
-        return held
+        return replace(held, breaks=_as_known(book, found))
     options = _options(bill, invoices, prices, tolerance, window_us)
     kept = book.keep_reconciliation(
         since=since,
@@ -161,6 +167,33 @@ def _read(
     if isinstance(given, StatementFile):
         return given
     return read_statement(given, mapping, progress=progress)
+
+
+def _check_credits(bill: StatementFile) -> None:
+    """Refuse a bill without credits: it would say that every job costs nothing.
+
+    Raises:
+        InvalidStatement: no line has credits, and there is money.
+    """
+    frame = bill.frame
+    if frame["amount_e8"].null_count() == frame.height > frame["money_e8"].null_count():
+        problem = f"amounts are in {bill.mapping.unit}; say how many credits are one of it"
+        raise InvalidStatement(bill.name, [Fault("credits_per_unit", problem)])
+
+
+def _as_known(book: Ledger, found: list[BreakRecord]) -> list[BreakRecord]:
+    """Breaks that are not kept, with what was said of them when they were."""
+    names = {item.id for item in found}
+    known = {item.id: item for item in book.breaks(None) if item.id in names}
+    return [
+        item._replace(status=before.status, owner=before.owner, note=before.note)
+        if (before := known.get(item.id)) is not None
+        and before.status != "cleared"
+        and (before.happened_at_us, before.difference_e8)
+        == (item.happened_at_us, item.difference_e8)
+        else item
+        for item in found
+    ]
 
 
 def _invoices(file: StatementFile) -> pl.DataFrame:

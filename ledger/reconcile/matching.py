@@ -1,6 +1,7 @@
 """Which line of a bill is which job of the book: strict rules first, and never a guess.
 
-1. `task`: the provider's id of the task. All lines of a task belong to its job.
+1. `task`: the provider's id of the task. All lines of a task belong to its job; a job that was
+   submitted again has several tasks.
 2. `key`: the idempotency key, which is the job's name.
 3. `amount_time`: the same model and amount within the time window, where the line fits one job
    only and the job fits one line only.
@@ -68,7 +69,7 @@ def match(sides: Sides, *, prices: PriceSource, window_us: int) -> Matched:
 def _by_name(sides: Sides) -> pl.DataFrame:
     """For every line the job of its task or key, and the rule; in the order of the lines."""
     lines = sides.lines
-    found = _joined(lines, sides.jobs, "task")
+    found = _joined(lines, sides.tasks, "task")
     rule = pl.when(pl.col("_job").is_not_null()).then(pl.lit("task", dtype=_RULE)).alias("rule")
     named = lines.select("_line").hstack([found]).with_columns(rule)
     rest = lines.filter(found.is_null() & lines["key"].is_not_null())

@@ -17,6 +17,7 @@ from ledger.reconcile.differences import Period, drafts_of_job, missing_here, mi
 from ledger.reconcile.frames import (
     INVOICES,
     STATEMENT,
+    TASKS,
     TOP_UPS,
     Sides,
     book_frame,
@@ -56,6 +57,7 @@ def reconcile(
     tolerance: Tolerance = EXACTLY,
     cash: pl.DataFrame | None = None,
     book_cash: pl.DataFrame | None = None,
+    tasks: pl.DataFrame | None = None,
     rates: ExchangeRates | None = None,
     window_us: int = HOUR_US,
 ) -> Reconciliation:
@@ -76,6 +78,7 @@ def reconcile(
         tolerance: which differences are let through.
         cash: the provider's invoices; see `ledger.reconcile.INVOICES`.
         book_cash: top-ups of the book; see `ledger.reconcile.TOP_UPS`.
+        tasks: further tasks of jobs; see `ledger.reconcile.TASKS`.
         rates: exchange rates; those of `prices`, if None.
         window_us: how far apart a line and a job without a common name may be.
 
@@ -90,7 +93,8 @@ def reconcile(
     book, statement = book_frame(book), checked(statement, STATEMENT, "statement")
     rates = prices.rates if rates is None else rates
     period = Period(since_us, until_us)
-    sides = prepared(book, statement, since_us=since_us, until_us=until_us)
+    further = None if tasks is None else checked(tasks, TASKS, "list of tasks")
+    sides = prepared(book, statement, further, since_us=since_us, until_us=until_us)
     matched = match(sides, prices=prices, window_us=window_us)
     drafts = list(_missing_here(matched, sides, period))
     drafts += _of_jobs(matched, sides, period, now_us)
@@ -197,6 +201,8 @@ def _with_cause(draft: Draft, tried: Tried, taken: Explanation | None) -> Draft:
 def _unexplained(draft: Draft) -> Proposal:
     """Nothing explains the amount: only the provider's own messages could speak for it."""
     messages = draft.evidence.get("messages") or {}
+    if draft.proposal.verb is None:
+        return draft.proposal
     if messages.get("agree_with") == "bill":
         reason = "the provider's messages and the bill say the same"
         return draft.proposal._replace(reason=reason)

@@ -84,6 +84,7 @@ class Job(NamedTuple):
     task_status: str | None
     task_net_e8: int | None
     deadline_us: int | None
+    last_seq: int | None
 
     @property
     def net_e8(self) -> int:
@@ -150,7 +151,7 @@ def read_jobs(sides: Sides, places: pl.Series) -> dict[int, Job]:
         *("job", "wallet", "task", "model", "quality", "orientation", "channel", "version"),
         *("terms", "state", "hold_e8", "charged_e8", "refunded_e8"),
         *("charged_outside", "refunded_outside", "seconds", "at_us", "is_late"),
-        *("task_status", "task_net_e8", "deadline_us"),
+        *("task_status", "task_net_e8", "deadline_us", "last_seq"),
     )
     found = rows.select(names).iter_rows()
     return {place: Job(*row) for place, row in zip(places, found, strict=True)}

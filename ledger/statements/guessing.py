@@ -20,6 +20,7 @@ from ledger.statements.amounts import Unreadable, Writing
 from ledger.statements.delimited import DelimitedFile, first_rows
 from ledger.statements.forms import FormGuess
 from ledger.statements.mapping import FIELDS, TASKS, Columns, Mapping
+from ledger.statements.moments import zone
 from ledger.statements.sheets import SheetFile
 from ledger.statements.sources import Cells, Content, File, Table, examine
 from ledger.statements.task_rows import TaskFile
@@ -29,6 +30,7 @@ from ledger.statements.words import (
     NEGATIVE,
     STATUSES,
     TOTALS,
+    header_parts,
     money_unit,
     plain_header,
     same_status,
@@ -41,6 +43,8 @@ _HEAD: Final = 30
 _SAMPLE: Final = 2_000
 """Rows that settle what the first rows can settle."""
 _DELIMITERS: Final = {",": "a comma", ";": "a semicolon", "\t": "a tab", "|": "a bar"}
+_MOST_UNREAD: Final = 10
+_OF_CREDITS: Final = ("amount", "refunded", "money")
 _CORE: Final = r"([0-9][0-9.,'\x{2019} \x{00A0}\x{202F}]*)"
 _COMMA_DECIDES: Final = (
     r"^0,[0-9]|^[^,]*,(?:[0-9]{1,2}|[0-9]{4,})$|^[0-9]{4,},[0-9]+$|\.[0-9]{3}[,.][0-9]"
@@ -141,6 +145,8 @@ class _Guesser:
     assumed: list[str] = field(default_factory=list)
     open: list[Fault] = field(default_factory=list)
     unit_known: bool = False
+    timezone: str | None = None
+    """What the header of the times names."""
     titles: list[str] = field(default_factory=list)
 
     def ask(self, key: str, problem: str) -> None:
@@ -220,10 +226,9 @@ class _Guesser:
         self.titles = list(names)
         candidates: dict[str, list[tuple[int, int, str | None]]] = {}
         for index, name in enumerate(names):
-            currency, plain = money_unit(name)
-            if (why := LEFT_OUT.get(plain)) is not None:
+            if (why := _why_not(name)) is not None:
                 self.assumed.append(f"column {name!r} left out: it {why}")
-            for thing, rank in _meanings(plain, currency):
+            for thing, rank, currency in _meanings(name):
                 candidates.setdefault(thing, []).append((rank, index, currency))
             self._mojibake(name)
         is_json = self.file.kind == "json"
@@ -243,6 +248,21 @@ class _Guesser:
                 self.assumed.append(f"{titles[0]} read as the time of the charge, not {others}")
         self._amount_or_money()
         self._check_found()
+        self._unread()
+
+    def _unread(self) -> None:
+        """Name the columns that nothing is read from: one of them may be the task."""
+        read = set(self.chosen.values())
+        unread = [
+            name
+            for index, name in enumerate(self.titles)
+            if name and index not in read and name not in read and _why_not(name) is None
+        ]
+        if unread and self.chosen:
+            listed = ", ".join(map(repr, unread[:_MOST_UNREAD]))
+            more = f" and {len(unread) - _MOST_UNREAD:,} more" if unread[_MOST_UNREAD:] else ""
+            columns = "column" if len(unread) == 1 else "columns"
+            self.assumed.append(f"nothing is read from {columns} {listed}{more}")
 
     def _choose(self, thing: str, place: int | str, title: str, currency: str | None) -> None:
         self.chosen[thing] = place
@@ -260,6 +280,8 @@ class _Guesser:
             self.evidence.append(f"amounts read in {unit}: the name of {title!r}")
         elif thing == "money" and currency is not None:
             self.data["currency"] = currency
+        elif thing == "at":
+            self.timezone = _zone_of(title)
 
     def _amount_or_money(self) -> None:
         """A sheet of money alone has no amount in credits; its money is the amount."""
@@ -383,7 +405,11 @@ class _Guesser:
             self.data["time_formats"] = answer.forms
             self.evidence.append(f"times read as {', '.join(answer.forms)}: {answer.example!r}")
         self.assumed += answer.assumed
-        if answer.without_zone is not None:
+        if answer.without_zone is not None and self.timezone is not None:
+            self.data["timezone"] = self.timezone
+            title = self._title(self.chosen["at"])
+            self.evidence.append(f"times read in {self.timezone}: the name of column {title!r}")
+        elif answer.without_zone is not None:
             self.data["timezone"] = "UTC"
             self.assumed.append(
                 f"times carry no zone ({answer.without_zone!r}): read as UTC; say timezone"
@@ -467,7 +493,20 @@ class _Guesser:
         return Guess(self._mapping(), tuple(self.evidence), tuple(self.assumed), tuple(self.open))
 
 
-def _meanings(plain: str, currency: str | None) -> Iterator[tuple[str, int]]:
+def _meanings(header: str) -> Iterator[tuple[str, int, str | None]]:
+    """The things a header may mean, how sure that is (0 first), and the currency it names."""
+    currency, plain = money_unit(header)
+    found = list(_by_name(plain, currency))
+    if not found:
+        first, suffix, _ = header_parts(header)
+        if suffix is not None:
+            # "Credits (remaining)" are no charge: what stands behind an amount matters.
+            currency, plain = money_unit(first)
+            found = [item for item in _by_name(plain, currency) if item[0] not in _OF_CREDITS]
+    yield from ((thing, rank, currency) for thing, rank in found)
+
+
+def _by_name(plain: str, currency: str | None) -> Iterator[tuple[str, int]]:
     """The things a plain header may mean, with how sure that is, 0 first."""
     for thing, groups in HEADERS.items():
         for rank, group in enumerate(groups):
@@ -480,13 +519,25 @@ def _meanings(plain: str, currency: str | None) -> Iterator[tuple[str, int]]:
         yield "money", 0
 
 
+def _why_not(header: str) -> str | None:
+    """Why a header that looks like something is not taken for it."""
+    return LEFT_OUT.get(money_unit(header)[1]) or LEFT_OUT.get(
+        plain_header(header_parts(header)[0])
+    )
+
+
+def _zone_of(header: str) -> str | None:
+    """The time zone that a header names, if there is such a zone."""
+    named = header_parts(header)[2]
+    try:
+        return None if named is None or zone(named) is None else named
+    except Unreadable:
+        return None
+
+
 def _known(names: Iterable[str]) -> int:
     """How many different things a row of headers names."""
-    found: set[str] = set()
-    for name in names:
-        currency, plain = money_unit(name)
-        found.update(thing for thing, _ in _meanings(plain, currency))
-    return len(found)
+    return len({thing for name in names for thing, _, _ in _meanings(name)})
 
 
 class _Marks:

@@ -12,6 +12,7 @@ __all__ = [
     "NEGATIVE",
     "STATUSES",
     "TOTALS",
+    "header_parts",
     "money_unit",
     "plain_header",
     "same_status",
@@ -147,6 +148,39 @@ def money_unit(header: str) -> tuple[str | None, str]:
         if re.search(pattern, plain):
             return code, re.sub(r"\s+", " ", _UNIT.sub(" ", plain)).strip()
     return None, plain
+
+
+_SUFFIX: Final = re.compile(r"(.*\S)\s*[(\[（【]\s*([^()\[\]（）【】]*?)\s*[)\]）】]")
+_BARE: Final = re.compile(r"(?i)(.*[^\W_])[\s_]+(utc|gmt)")
+_OFFSET: Final = re.compile(r"(?i)(?:utc|gmt)?\s*([+\-\u2212])\s*([0-9]{1,2})(?::?([0-5][0-9]))?")
+_NAMES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("utc", "gmt", "z"), "UTC"),
+    **dict.fromkeys(("beijing", "beijing time", "北京时间"), "Asia/Shanghai"),
+}
+
+
+def header_parts(header: str) -> tuple[str, str | None, str | None]:
+    """A header, what stands in parentheses behind it, and the time zone that this names.
+
+    >>> header_parts("Completed at (UTC)"), header_parts("完成时间（UTC+8）")
+    (('Completed at', 'UTC', 'UTC'), ('完成时间', 'UTC+8', '+08:00'))
+    >>> header_parts("Task ID (ours)"), header_parts("created_at_utc"), header_parts("Model")
+    (('Task ID', 'ours', None), ('created_at', 'utc', 'UTC'), ('Model', None, None))
+    """
+    found = _SUFFIX.fullmatch(header.strip()) or _BARE.fullmatch(header.strip())
+    if found is None:
+        return header, None, None
+    return found[1], found[2], _zone(found[2])
+
+
+def _zone(suffix: str) -> str | None:
+    """The zone as a mapping writes it. Short names such as CST stand for several."""
+    if (named := _NAMES.get(suffix.casefold())) is not None:
+        return named
+    if offset := _OFFSET.fullmatch(suffix):
+        sign = "+" if offset[1] == "+" else "-"
+        return f"{sign}{int(offset[2]):02}:{offset[3] or '00'}"
+    return suffix if re.fullmatch(r"[A-Z][A-Za-z_]+(?:/[A-Z][A-Za-z_]+){1,2}", suffix) else None
 
 
 def same_status(word: str, own: Mapping[str, str]) -> str:

@@ -18,6 +18,7 @@ __all__ = [
     "breaks_by_id",
     "change_break",
     "latest_reconciliation",
+    "lock_write_offs",
     "open_differences",
     "reconciliations",
     "see_breaks",
@@ -100,6 +101,12 @@ def open_differences(
     one = "" if job is None else " AND job = ?"
     values = (book, since_us, until_us, *(() if job is None else (job,)))
     return [row[0] for row in session.rows(_OPEN + one, values)]
+
+
+def lock_write_offs(session: Session, book: str) -> None:
+    """Let no other transaction write breaks of the book off until this one has ended."""
+    # SQLite has one writer anyway. A break has a comparison, so that the first one exists.
+    session.row(f"{_RECONCILIATIONS} AND seq = 1{session.lock_clause}", (book,))
 
 
 def written_off(session: Session, book: str, record: BreakRecord) -> int:

@@ -19,7 +19,16 @@ __all__ = [
     "top_ups",
 ]
 
-HOLD_COLUMNS = ("job", "wallet", "state", "amount_e8", "reserved_at_us", "deadline_us", "terms")
+HOLD_COLUMNS = (
+    "job",
+    "wallet",
+    "state",
+    "amount_e8",
+    "reserved_at_us",
+    "deadline_us",
+    "terms",
+    "last_seq",
+)
 """Columns of a hold that a comparison reads."""
 
 SETTLED_COLUMNS = ("kind", "amount_e8", "happened_at_us", "late", "facts")
