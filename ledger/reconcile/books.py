@@ -23,8 +23,11 @@ T = TypeVar("T")
 MARGIN_US = 40 * 86_400_000_000
 """How far around a period charges are read, to tell a cut-off from a line that is missing."""
 
-_ROWS = 50_000
+_ROWS = 20_000
 """Rows that become part of a frame at a time."""
+
+_REPEATED = ("kind", "wallet", "state", "terms")
+"""Texts that a book has few of."""
 
 _MOST_NAMES = 10_000
 """Names that are looked up at a time."""
@@ -68,10 +71,14 @@ def read_book(
     """
     around = {"since_us": since_us - MARGIN_US, "until_us": until_us + MARGIN_US}
     with book.looking() as session:
-        moves = _frame(scans.settled(session, book.book, **around), (*SETTLED_COLUMNS, *_HOLD))
+        rows = scans.settled(session, book.book, **around)
+        # Nothing keeps the entries once they are added up: they are most of the memory.
+        settled = _settled(
+            _frame(rows, (*SETTLED_COLUMNS, *_HOLD), each=_read_facts), since_us, until_us
+        )
         held = _frame(scans.open_holds(session, book.book, before_us=until_us), _HOLD)
         tasks = _frame(scans.tasks_since(session, book.book, around["since_us"]), TASK_COLUMNS)
-        jobs = pl.concat([_settled(moves, since_us, until_us), _open(held)], how="diagonal")
+        jobs = pl.concat([settled, _open(held)], how="diagonal")
         # A job that was charged in part is in both.
         jobs = jobs.unique("job", keep="first", maintain_order=True)
         unheard = _missing(statement["task"], tasks["task"])
@@ -116,11 +123,40 @@ def cash_of(book: Ledger, *, since_us: int, until_us: int) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=dict(TOP_UPS), orient="row")
 
 
-def _frame(rows: Iterable[Any], columns: Sequence[str]) -> pl.DataFrame:
+def _frame(
+    rows: Iterable[Any],
+    columns: Sequence[str],
+    *,
+    each: Callable[[pl.DataFrame], pl.DataFrame] = pl.DataFrame.clone,
+) -> pl.DataFrame:
     """Rows as a frame, a part at a time, so that they never stand in memory as objects."""
     schema = {name: _TYPES.get(name, pl.String) for name in columns}
-    parts = [pl.DataFrame(part, schema=schema, orient="row") for part in _parts(rows, _ROWS)]
-    return pl.concat(parts) if parts else pl.DataFrame(schema=schema)
+    parts = (pl.DataFrame(part, schema=schema, orient="row") for part in _parts(rows, _ROWS))
+    same = pl.col([name for name in _REPEATED if name in columns])
+    found = [each(part).with_columns(same.cast(pl.Categorical)) for part in parts]
+    if not found:
+        return each(pl.DataFrame(schema=schema))
+    return _shared(pl.concat(found))
+
+
+def _shared(frame: pl.DataFrame) -> pl.DataFrame:
+    """Texts that repeat as views of one copy each; a cast would copy every one of them."""
+    for name in _REPEATED:
+        if name in frame.columns:
+            codes = frame[name].to_physical()
+            distinct = frame.select(name, code=codes).unique("code").drop_nulls().sort("code")
+            texts = distinct[name].cast(pl.String)
+            places = distinct["code"].search_sorted(codes.fill_null(0))
+            shown = texts.extend_constant(None, 1).gather(places)
+            frame = frame.with_columns(pl.when(codes.is_not_null()).then(shown).alias(name))
+    return frame
+
+
+def _read_facts(moves: pl.DataFrame) -> pl.DataFrame:
+    """What is read of an entry's facts, in place of the facts."""
+    seconds = pl.col("facts").str.extract('"seconds":"([^"]*)"')
+    told_us = _told_us(moves).alias("told_us")
+    return moves.with_columns(seconds.alias("seconds"), told_us).drop("facts", "happened_at_us")
 
 
 def _parts(items: Iterable[T], size: int) -> Iterator[list[T]]:
@@ -150,26 +186,44 @@ def _missing(wanted: pl.Series, known: pl.Series) -> list[str]:
 
 def _settled(moves: pl.DataFrame, since_us: int, until_us: int) -> pl.DataFrame:
     """Charges and refunds by job: in the period, before it, and after it."""
-    moves = moves.with_columns(_told_us(moves).alias("told_us"))
     charge, at = pl.col("kind") == "charge", pl.col("told_us")
     when = {
         "": at.is_between(since_us, until_us, closed="left"),
         "_before": at < since_us,
         "_after": at >= until_us,
     }
-    sums = [
-        pl.col("amount_e8").filter(kind & inside).sum().alias(f"{name}{place}_e8")
+    sums = {
+        f"{name}{place}_e8": kind & inside
         for name, kind in (("charged", charge), ("refunded", ~charge))
         for place, inside in when.items()
-    ]
-    seconds = pl.col("facts").str.extract('"seconds":"([^"]*)"')
-    return moves.group_by("job", maintain_order=True).agg(
-        *(pl.col(name).first() for name in _HOLD[1:]),
-        *sums,
-        seconds.filter(charge).last().alias("seconds"),
-        at.filter(charge & when[""]).min().fill_null(at.min()).alias("at_us"),
-        pl.col("late").max(),
+    }
+    # Most jobs have one charge and nothing else; adding up groups costs several times as much.
+    alone = moves["job"].is_unique()
+    one = moves.filter(alone).select(
+        *_HOLD,
+        *(
+            pl.when(counts).then("amount_e8").otherwise(0).alias(name)
+            for name, counts in sums.items()
+        ),
+        pl.when(charge).then("seconds").alias("seconds"),
+        at.alias("at_us"),
+        "late",
     )
+    several = (
+        moves.filter(~alone)
+        .group_by("job", maintain_order=True)
+        .agg(
+            *(pl.col(name).first() for name in _HOLD[1:]),
+            *(
+                pl.col("amount_e8").filter(counts).sum().alias(name)
+                for name, counts in sums.items()
+            ),
+            pl.col("seconds").filter(charge).last(),
+            at.filter(charge & when[""]).min().fill_null(at.min()).alias("at_us"),
+            pl.col("late").max(),
+        )
+    )
+    return pl.concat([one, several.select(one.columns)])
 
 
 def _told_us(moves: pl.DataFrame) -> pl.Series:
