@@ -241,7 +241,7 @@ class Model:
                 continue
             if kind == "refund" and hold.charged - hold.refunded < asked:
                 continue
-            covered = max(hold.held, hold.amount - hold.charged)
+            covered = max(hold.held, hold.amount - hold.charged + hold.refunded)
             if kind == "charge" and hold.policy == "reject" and asked > covered:
                 continue
             purse = self.purses[hold.wallet]
@@ -395,7 +395,7 @@ class Model:
         purse = self.purses[hold.wallet]
         certain = self.certain(hold.wallet)
         amount, at = credits_to_e8(given["amount"]), given["at"] or self.now
-        within = min(amount, max(hold.held, hold.amount - hold.charged))
+        within = min(amount, max(hold.held, hold.amount - hold.charged + hold.refunded))
         over = amount - within
         if over and hold.policy == "reject":
             return ChargeAboveHold

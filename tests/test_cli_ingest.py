@@ -57,6 +57,13 @@ def test_a_file_is_read_and_what_came_of_it_is_shown(folder: Path) -> None:
     assert "1 task of the book failed without proof of a refund" in done.said
 
 
+def test_tasks_without_a_price_are_told(folder: Path) -> None:
+    write(folder, "more.jsonl", '{"job":"job-2","body":{"id":"task-9","status":"completed"}}\n')
+    done = call("ingest", "more.jsonl", cwd=folder)
+    assert "1 task of the book completed, and nobody said what it cost; see: " in done.said
+    assert "holds tasks --state unpriced" in done.said
+
+
 def test_the_same_file_again_says_so(folder: Path) -> None:
     first = call("ingest", "tasks.jsonl", "--format", "json", cwd=folder)
     again = call("ingest", "tasks.jsonl", "--format", "json", cwd=folder)

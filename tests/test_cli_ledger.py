@@ -523,7 +523,7 @@ def test_a_charge_of_a_job_nobody_reserved_waits_and_is_applied(typed: Typed) ->
         ("refund", "job-1", "all"),
     ]
     done = typed("reserve", "studio", "40", "--key", "job-1")
-    assert "what waited in the inbox for job 'job-1' was applied" in done.said
+    assert "what waited for job 'job-1' was applied" in done.said
     assert typed.figures() == ("1000", "0", "1000")
     assert "nothing waits" in typed("holds", "inbox").said
 

@@ -139,6 +139,14 @@ def test_the_body_of_a_task_is_kept_word_for_word(text: str) -> None:
     assert one(message.body) == message._replace(job=None, received_us=None)
 
 
+@pytest.mark.parametrize("key", ["body", "data"])
+def test_a_key_that_is_written_with_escapes_is_not_taken_for_one_further_inside(key: str) -> None:
+    inner = body("completed", **{key: '[{"id":"other"}]'})
+    escaped = f"\\u{ord(key[0]):04x}{key[1:]}"
+    text = f'{{"{escaped}":{inner if key == "body" else f"[{inner}]"}}}'
+    assert (one(text).task, one(text).body) == (bodies.TASK, inner)
+
+
 @pytest.mark.parametrize(
     ("told", "amount"),
     [
@@ -237,18 +245,18 @@ LENGTH = len(bodies.COMPLETED)
         (
             bodies.COMPLETED[:-1],
             "",
-            f"is not JSON: Expecting ',' delimiter: line 1 column {LENGTH} (char {LENGTH - 1})",
+            f"is not JSON: Expecting ',' delimiter at column {LENGTH}",
         ),
         (
             f"{bodies.COMPLETED}7",
             "",
-            f"is not JSON: Extra data: line 1 column {LENGTH + 1} (char {LENGTH})",
+            f"is not JSON: Extra data at column {LENGTH + 1}",
         ),
-        ('{"id"}', "", "is not JSON: Expecting ':' delimiter: line 1 column 6 (char 5)"),
+        ('{"id"}', "", "is not JSON: Expecting ':' delimiter at column 6"),
         (
             '{"id":"a\nb"}',
             "",
-            "is not JSON: Invalid control character at: line 1 column 9 (char 8)",
+            "is not JSON: Invalid control character at line 1, column 9",
         ),
         (bodies.COMPLETED.encode("utf-16"), "", "is not UTF-8 text"),
         ('{"id":"任务"}'.encode("gbk"), "", "is not UTF-8 text"),
@@ -320,6 +328,14 @@ def test_all_faults_of_a_text_are_told_at_once_up_to_fifty() -> None:
     assert len(faults(f"[{','.join([used('-1')] * 80)}]")) == 50
 
 
+@pytest.mark.parametrize(
+    ("text", "where"), [('{"id" 5}', "at column 7"), ('{"id":\n5,}', "at line 2, column 3")]
+)
+def test_what_is_not_json_is_told_with_its_place(text: str, where: str) -> None:
+    with pytest.raises(InvalidMessage, match=rf"is not JSON: .* {where}\Z"):
+        read_messages(text)
+
+
 def test_numbers_of_a_million_digits_are_refused_without_being_worked_out() -> None:
     for digits in ("9" * 1_000_000, "0." + "9" * 1_000_000, "1e" + "9" * 1_000_000):
         for text in (used(digits), body("pending", progress=digits)):
@@ -347,6 +363,8 @@ def test_an_error_begins_with_where_the_message_stands_and_quotes_no_body() -> N
         ({"created": '"yesterday"'}, {"created_us": None}),
         ({"created": "17935260"}, {"created_us": None}),  # July 1970
         ({"created": "true"}, {"created_us": None}),
+        ({"created": '"0001-01-01T00:00:00Z"'}, {"created_us": None}),  # Go writes so: never
+        ({"created": '"9999-12-31T23:59:59-23:59"'}, {"created_us": None}),  # no moment in UTC
         ({"created": '"2026-11-01T09:40:00"'}, {"created_us": None}),  # whose nine o'clock?
         ({"created": '"2026-11-01T17:40:00+08:00"'}, {"created_us": 1_793_526_000_000_000}),
         ({"created": "1793526000123"}, {"created_us": 1_793_526_000_123_000}),  # milliseconds
@@ -383,6 +401,7 @@ def test_a_model_that_cannot_be_kept_is_left_out(model: str) -> None:
         ('"2026-11-01T17:44:02+08:00"', False),
         ('"2026-11-01T09:44:02"', False),
         ('"2026-11-01"', False),
+        ('"0001-01-01T00:00:00Z"', False),
         ('"soon"', False),
         ("1793526242", False),
         ("null", False),
@@ -840,8 +859,8 @@ OUTCOMES: dict[str, Case] = {
         ["the provider says completed and failed of the same task"],
     ),
     "completed at no charge, and failed": Case(
-        [used("0"), failed("service_error")], "65.3184", "disputed", None,
-        "completed at no charge, if it completed",
+        [used("0"), failed("service_error")], "65.3184", "disputed", "0",
+        "completed at no charge",
         ["the provider says completed and failed of the same task"],
     ),
     "failed and cancelled, and refunded": Case(

@@ -324,6 +324,32 @@ def test_a_second_task_that_is_heard_of_too_late_finds_the_hold_closed(studio: L
     assert (charge.late, charge.posted_e8, charge.over_e8) == (1, -4_000_000_000, 0)
 
 
+@pytest.mark.parametrize("refund_first", [False, True])
+def test_a_refund_is_given_back_while_another_task_of_the_job_runs(
+    studio: Ledger, refund_first: bool
+) -> None:
+    studio.apply([envelope(CREATED), envelope(body("pending", task="task-2"))])
+    told = [used("30", task="task-2"), refund("completed", "30", task="task-2")]
+    for said in reversed(told) if refund_first else told:
+        studio.apply(said)
+    # Whichever comes first, task-2 costs nothing; the hold stays open for the other.
+    hold = studio.hold("job-1")
+    assert (hold.state, hold.charged_e8 - hold.refunded_e8) == ("open", 0)
+    assert figures(studio)[0] == 1_000
+    studio.apply(COMPLETED)
+    assert kinds(studio)[-1] == ("charge", TASK, COST)
+    assert figures(studio) == (1_000 - COST, 0, 1_000 - COST)
+
+
+def test_a_refund_beside_what_a_person_charged_leaves_that(studio: Ledger) -> None:
+    studio.apply([envelope(CREATED), envelope(used("30", task="task-2"))])
+    studio.charge("job-1", 40, final=False)
+    studio.apply(refund("completed", "30", task="task-2"))
+    assert kinds(studio)[2:] == [("refund", "task-2", 30)]
+    studio.apply(used("41"))
+    assert kinds(studio)[3:] == [("charge", TASK, 1)]
+
+
 def test_what_a_person_charged_for_a_running_task_stays(studio: Ledger) -> None:
     studio.apply([envelope(CREATED), envelope(used("30", task="task-2"))])
     studio.charge("job-1", 40, final=False)
@@ -425,6 +451,25 @@ def test_what_a_policy_did_not_take_is_not_asked_for_again(studio: Ledger) -> No
     assert kinds(studio, "job-2")[2:] == [("refund", TASK, 60)]
 
 
+@pytest.mark.parametrize(("charged", "back"), [(("30", "60"), "20"), (("60", "80"), "30")])
+def test_a_capped_hold_takes_the_same_in_whatever_order_a_refund_comes(
+    studio: Ledger, charged: tuple[str, str], back: str
+) -> None:
+    part = billed("completed", billing("charged", "completed", charged=charged[0], refunded=back)
+                  + ',"refunded_at":"2026-10-10T11:00:00Z"', task="task-2")  # fmt: skip
+    told = [billed("completed", billing("charged", "pending", charged=amount), task="task-2")
+            for amount in charged]  # fmt: skip
+    for number, order in enumerate(permutations([*told, part])):
+        job, name = f"more-{number}", f"task-2-{number}"
+        studio.reserve("studio", 40, key=job, policy="cap")
+        studio.link(job, name)
+        for said in order:
+            studio.apply(said.replace("task-2", name))
+        # 60 less 20 that came back is 40, and 80 less 30 is more; the hold was made for 40.
+        hold = studio.hold(job)
+        assert hold.charged_e8 - hold.refunded_e8 == 4_000_000_000
+
+
 def test_a_hold_that_draws_takes_what_there_is(studio: Ledger) -> None:
     studio.open_wallet("poor")
     studio.top_up("poor", 60, key="invoice-2")
@@ -476,6 +521,20 @@ def test_a_task_was_not_charged_before_its_hold_was_made(studio: Ledger, clock: 
     studio.reserve("studio", 80, key="job-2")
     long_ago = str(int(NOON.timestamp()) - 86_400)
     studio.apply(envelope(used("5", task="task-2", created=long_ago), job="job-2"))
+
+
+def test_a_charge_that_waited_happened_when_it_was_heard_of(studio: Ledger, clock: Clock) -> None:
+    bare = '{"id":"task-2","status":"completed","usage":{"credits_used":10.5}}'
+    studio.apply(envelope(bare, job="job-2", at="2026-10-09T12:00:00Z"))
+    studio.apply(envelope(bare.replace("task-2", "task-3"), job="job-3"))
+    clock.forward(hours=30)
+    studio.reserve("studio", 40, key="job-2", at=NOON - timedelta(hours=48))
+    studio.reserve("studio", 40, key="job-3")
+    charges = [studio.history(job)[1] for job in ("job-2", "job-3")]
+    # The first when it was heard of, as there is no other time; the other not before its reserve.
+    assert [charge.happened_at for charge in charges] == [
+        *(NOON - timedelta(hours=24), studio.hold("job-3").reserved_at),
+    ]
 
 
 def test_the_future_is_now(studio: Ledger) -> None:

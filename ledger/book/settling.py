@@ -149,7 +149,8 @@ def _charge(work: Work, wallet: Wallet, hold: Hold, call: Call) -> Entry:
 
 def _taken(work: Work, wallet: Wallet, hold: Hold, amount_e8: int) -> tuple[int, int]:
     """How much of a charge is taken, and how much of it is above what the hold was made for."""
-    covered_e8 = max(hold.held_e8, hold.amount_e8 - hold.charged_e8)
+    # What was refunded is covered again, so that the order of charges and refunds does not matter.
+    covered_e8 = max(hold.held_e8, hold.amount_e8 - hold.charged_e8 + hold.refunded_e8)
     over_e8 = max(0, amount_e8 - covered_e8)
     if hold.policy == "draw":
         # A late one finds nothing set aside any more, and draws all of it.

@@ -360,7 +360,7 @@ class _Desk:
             task.want = self.telling.wanted(task.said(self.telling), hold.amount_e8)
             wants.append(task.want)
         plan = _plan(wants)
-        if not plan.final and not plan.net_e8:
+        if not plan.final and not plan.net_e8 and hold.charged_e8 == hold.refunded_e8:
             return None
         lead = max(group, key=_is_lead)
         done = all(task.row and task.row.applied and not task.linked for task in group)
@@ -370,12 +370,15 @@ class _Desk:
         if done and not ran and plan == self._plan_before(group, hold):
             return None
         asked_e8, kept_e8 = self._so_far_e8(hold)
+        theirs_e8 = kept_e8
+        if not plan.final:
+            # What was charged beside the others may be for the task that runs.
+            theirs_e8 = min(kept_e8, self._plan_before(group, hold).net_e8)
         return _Step(
             hold,
             plan,
-            max(0, plan.net_e8 - asked_e8),
-            # As long as a task runs, what was charged beside the others may be for that.
-            max(0, kept_e8 - plan.net_e8) if plan.final else 0,
+            max(0, plan.net_e8 - asked_e8, _capped_e8(hold, plan.net_e8) - kept_e8),
+            max(0, theirs_e8 - plan.net_e8),
             lead,
             group,
         )
@@ -385,6 +388,8 @@ class _Desk:
         before_e8 = hold.amount_e8 if self.before_e8 is None else self.before_e8
         wants = []
         for task in group:
+            if task.linked:
+                continue
             if task.text is not None and task.want is not None and self.before_e8 is None:
                 wants.append(task.want)
             elif task.row is not None:
@@ -444,7 +449,8 @@ class _Desk:
     def _charged_us(self, step: _Step) -> int:
         """When a job was charged: when a message about it was received, if that is told.
 
-        Or else when its task was created, by which the provider lists what it has charged.
+        Or else when its task was created, by which the provider lists what it has charged; or when
+        it was last heard of, if that is not told either.
         """
         told_us = max(task.told_us for task in step.group)
         if told_us:
@@ -452,7 +458,9 @@ class _Desk:
         since = [self.telling.since_us(task.said(self.telling)) for task in step.group]
         created_us = min(max((item for item in since if item), default=0), self.work.now_us)
         if not created_us:
-            return self.work.now_us
+            # Heard of before its job was reserved, it may be told of a hold that was made earlier.
+            heard_us = max(task.last_us for task in step.group) or self.work.now_us
+            return max(heard_us, min(step.hold.reserved_at_us, self.work.now_us))
         # The provider tells whole seconds of its own clock: the hold was made before the task.
         reserved_us = step.hold.reserved_at_us
         return reserved_us if 0 < reserved_us - created_us < _CLOCKS_DIFFER_US else created_us
@@ -498,6 +506,11 @@ _CLOCKS_DIFFER_US = 60_000_000
 
 _ALL_OR_NOTHING = ("owe", "reject")
 """Policies of holds under which nothing is asked that is not taken."""
+
+
+def _capped_e8(hold: Hold, net_e8: int) -> int:
+    """What a hold takes of a cost however it was told, where its policy says so; otherwise 0."""
+    return min(net_e8, hold.amount_e8) if hold.policy == "cap" else 0
 
 
 def _is_lead(task: _Task) -> tuple[bool, bool]:

@@ -117,6 +117,11 @@ def _notes(found: IngestDocument) -> list[str]:
     for state, number, what in (
         ("--waiting", found["waiting"], "waits for its job|wait for their jobs, or were refused"),
         ("--state unproven", found["unproven"], "failed without proof of a refund|"),
+        (
+            "--state unpriced",
+            found["unpriced"],
+            "completed, and nobody said what it cost|completed, and nobody said what they cost",
+        ),
         ("--state disputed", found["disputed"], "is disputed|are disputed"),
     ):
         if number:

@@ -74,7 +74,7 @@ def about_hold(ledger: Ledger, entry: Entry) -> tuple[list[str], list[str]]:
     hold = ledger.hold(str(entry.job))
     notes, hints = [], []
     if hold.last_seq > entry.seq and not entry.replayed:
-        applied = f"what waited in the inbox for job {hold.job!r} was applied"
+        applied = f"what waited for job {hold.job!r} was applied"
         notes.append(f"{applied}; see: kling-ledger holds show {shlex.quote(hold.job)}")
     elif hold.state == "open":
         hints.append(f"the outcome counts as unknown from {minute(hold.deadline)} UTC on")

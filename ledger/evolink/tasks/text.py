@@ -52,7 +52,10 @@ def decoded(text: str | bytes) -> tuple[str, object]:
     except UnicodeError:
         raise Unreadable("is not UTF-8 text") from None
     except json.JSONDecodeError as error:
-        raise Unreadable(f"is not JSON: {error}") from None
+        # In a file, the text is a line of its own; its number there is not 1.
+        within = f"line {error.lineno}, " if "\n" in text else ""
+        problem = f"is not JSON: {error.msg.removesuffix(' at')} at {within}column {error.colno}"
+        raise Unreadable(problem) from None
     except RecursionError:
         raise Unreadable(f"is nested deeper than {MAX_DEPTH} levels") from None
     # Few texts have so many brackets at all, so few are walked through.
