@@ -7,11 +7,7 @@ that guards a wallet's writes guards them against a closing as well.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
-from datetime import UTC, date, datetime
-from typing import NamedTuple
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ledger.book.calls import text_of
 from ledger.book.money import lapse_expired
@@ -20,7 +16,6 @@ from ledger.book.work import Wallet, Work
 from ledger.errors import (
     Fault,
     InvalidEntry,
-    InvalidMoment,
     NotReconciled,
     OpenBreaks,
     PeriodNotOver,
@@ -36,75 +31,12 @@ from ledger.records import (
     digest_of,
     moment,
     name,
-    us,
 )
+from ledger.spans import Span, span_of, zone
 from ledger.store import periods as stored
-from ledger.units import iso, parse_moment
+from ledger.units import iso
 
-__all__ = ["close", "reopen", "span_of"]
-
-
-class Span(NamedTuple):
-    """A period before anything is done to it."""
-
-    name: str
-    start_us: int
-    end_us: int
-
-
-_MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
-
-
-def span_of(period: object, timezone: object = "UTC") -> Span:
-    """The first moment inside a period and the first one outside.
-
-    Args:
-        period: a month such as `2026-10`, or days or moments such as `2026-10-01/2026-11-01`, up
-            to and without the second.
-        timezone: where its days begin.
-
-    Raises:
-        InvalidEntry: neither; no such time zone.
-
-    >>> october = span_of("2026-10", "Europe/Berlin")
-    >>> moment(october.start_us).isoformat(), moment(october.end_us).isoformat()
-    ('2026-09-30T22:00:00+00:00', '2026-10-31T23:00:00+00:00')
-    """
-    zone = _zone(timezone)
-    text = name(period, "the period")
-    try:
-        if month := _MONTH.fullmatch(text):
-            year, number = int(month[1]), int(month[2])
-            after = (year + 1, 1) if number == 12 else (year, number + 1)
-            start, end = _midnight(date(year, number, 1), zone), _midnight(date(*after, 1), zone)
-        else:
-            first, _, last = text.partition("/")
-            start, end = _moment(first, zone), _moment(last, zone)
-    except (ValueError, OverflowError) as error:
-        told = f" ({error})" if isinstance(error, InvalidMoment) else ""
-        problem = "must be a month such as 2026-10, or days such as 2026-10-01/2026-11-01"
-        raise InvalidEntry("the period", [Fault("", f"{problem}{told}")]) from None
-    if end <= start:
-        raise InvalidEntry("the period", [Fault("", "must end later than it begins")])
-    return Span(text, us(start), us(end))
-
-
-def _moment(text: str, zone: ZoneInfo) -> datetime:
-    return parse_moment(text) if ":" in text else _midnight(date.fromisoformat(text), zone)
-
-
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC)
-
-
-def _zone(timezone: object) -> ZoneInfo:
-    problem = f"{str(timezone)[:40]!r} is no time zone; name one such as Europe/Berlin"
-    try:
-        if isinstance(timezone, str) and timezone not in {"localtime", "posixrules", "Factory"}:
-            return ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        pass
-    raise InvalidEntry("the period", [Fault("timezone", problem)])
+__all__ = ["close", "reopen"]
 
 
 # Closing
@@ -128,7 +60,7 @@ def close(
     closed = closed_periods(rows)
     _catch_up(work, wallets, closed)
     for row in closed:
-        if (row.start_us, row.end_us) == span[1:]:
+        if (row.start_us, row.end_us) == span[1:3]:
             return row._replace(replayed=True)
     if span.end_us > work.now_us:
         raise PeriodNotOver(span.name, end=iso(moment(span.end_us)))
@@ -140,7 +72,6 @@ def close(
         rows[-1].seq + 1 if rows else 1,
         "close",
         *span,
-        timezone,
         reconciliation,
         "; ".join(reasons) or None,
         work.now_us,
@@ -185,7 +116,7 @@ def _require_next(span: Span, timezone: str, last: Period) -> None:
 
 def _following(span: Span, timezone: str, last: Period) -> str:
     """The period to close next: a month where one fits, or all that lies between."""
-    local = moment(last.end_us).astimezone(_zone(timezone))
+    local = moment(last.end_us).astimezone(zone(timezone))
     month = span_of(f"{local:%Y-%m}", timezone)
     if month.start_us == last.end_us and month.end_us <= span.start_us:
         return month.name
@@ -202,7 +133,7 @@ def _agreed(
         OpenBreaks: breaks up to its end are open, and there is no reason.
     """
     reasons = []
-    start_us, end_us = span[1:]
+    start_us, end_us = span[1:3]
     reconciliation = stored.covering(work.session, work.book, start_us, end_us)
     if reconciliation is None:
         if unreconciled is None:
@@ -269,7 +200,7 @@ def _is(row: Period, period: str) -> bool:
     if row.name == period:
         return True
     try:
-        return span_of(period, row.timezone)[1:] == (row.start_us, row.end_us)
+        return span_of(period, row.timezone)[1:3] == (row.start_us, row.end_us)
     except InvalidEntry:
         return False
 
