@@ -175,6 +175,10 @@ class Kept(NamedTuple):
     """Open breaks of the period that this comparison did not find any more."""
     breaks: tuple[BreakRecord, ...]
     """The breaks it found as they now stand, in the order they were given."""
+    others: tuple[BreakRecord, ...]
+    """Open breaks of the period that this comparison cannot clear: they were found over a longer
+    one, or about purchases while no invoices were compared now. The period has them all the same.
+    """
     replayed: bool
     """Whether the very same comparison with the same outcome was kept before; nothing changed."""
 
@@ -183,7 +187,8 @@ class Reconciled(NamedTuple):
     """Whether the figures of a period agree with the provider's bill."""
 
     state: ReconciledState
-    """reconciled; open breaks: compared, and breaks are open; not yet: not compared."""
+    """reconciled; open breaks: compared, and breaks are open; not yet: not compared, or charged or
+    refunded since without a correction of a break."""
     open_breaks: int
     difference_e8: int
     """Sum of the open breaks' differences."""

@@ -56,6 +56,7 @@
     │   ├── NotALedger         a file or database that is something else
     │   ├── NeedsMigration     the tables are older than this library
     │   └── NewerStore         the tables are newer than this library
+    ├── OutputError            a file cannot be written as asked       (exit status 7)
     ├── VerificationFailed     the book contradicts itself             (exit status 9)
     └── MissingExtra           an optional dependency is not installed (exit status 2)
 
@@ -109,6 +110,7 @@ __all__ = [
     "NotALedger",
     "NotReconciled",
     "OpenBreaks",
+    "OutputError",
     "PeriodNotOver",
     "PeriodOutOfOrder",
     "RefundAboveCharge",
@@ -501,15 +503,22 @@ class Disagreement(LedgerError):
 
 
 class NotReconciled(Disagreement):
-    """A period is to be closed that no comparison with the provider's bill covers."""
+    """A period is to be closed that no comparison with the provider's bill covers.
+
+    Or `changed` charges and refunds of it came after the comparison that does.
+    """
 
     code = "not_reconciled"
 
-    def __init__(self, period: str, *, start: str, end: str) -> None:
-        self.period, self.start, self.end = period, start, end
+    def __init__(self, period: str, *, start: str, end: str, changed: int = 0) -> None:
+        self.period, self.start, self.end, self.changed = period, start, end, changed
+        problem = f"no comparison covers it from {start} to {end}; reconcile it"
+        if changed:
+            entries = "1 charge or refund" if changed == 1 else f"{changed:,} charges and refunds"
+            problem = f"{entries} of it came after it was compared; compare it again"
         super().__init__(
-            f"{period} is not reconciled: no comparison covers it from {start} to {end};"
-            " reconcile it, or say why it is closed without (--unreconciled REASON)"
+            f"{period} is not reconciled: {problem}, or say why it is closed without"
+            " (--unreconciled REASON)"
         )
 
 
@@ -741,6 +750,17 @@ class NewerStore(StoreError):
     """The tables were made by a newer version of this library."""
 
     code = "newer_store"
+
+
+class OutputError(LedgerError):
+    """A file or folder cannot be written as asked; what was at `path` before is still there."""
+
+    code = "output_error"
+    exit_status = 7
+
+    def __init__(self, path: str, problem: str) -> None:
+        self.path, self.problem = path, problem
+        super().__init__(f"{path}: {problem}")
 
 
 class VerificationFailed(LedgerError):

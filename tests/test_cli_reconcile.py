@@ -96,6 +96,47 @@ def test_corrections_that_may_have_been_reviewed_are_not_written_over(studio: St
     assert studio("reconcile", "history").said == "note: nothing was compared yet"
 
 
+def test_what_other_comparisons_have_found_in_the_period_is_said(studio: Studio) -> None:
+    quarter = ("--from", "2026-10-01", "--to", "2027-01-01")
+    assert studio("reconcile", "october.csv", *quarter).status == 4
+    studio.write("october.csv", HEADER, AGREES, NEAREST.replace("40.824", "48.9888"))
+    done = studio.reconcile()
+    assert done.status == 0
+    told = "2 open breaks of this period besides, found from 2026-10-01 up to 2027-01-01"
+    assert f"{told}: compare all of that again" in " ".join(done.said.split())
+    assert studio("reconcile", "october.csv", *quarter).status == 0
+    assert "besides" not in studio.reconcile().said
+
+
+def test_a_bill_in_two_files_is_compared_as_one(studio: Studio) -> None:
+    # Two accounts: each alone would miss what the other has.
+    studio.write("one.csv", HEADER, AGREES)
+    studio.write("two.csv", "", HEADER, NEAREST.replace("40.824", "48.9888"))
+    assert studio("reconcile", "one.csv", *PERIOD).status == 4
+    done = studio("reconcile", "one.csv", "two.csv", *PERIOD)
+    assert (done.status, "Book main and one.csv and 1 other file" in done.stdout) == (0, True)
+    assert "two.csv: its lines are counted on: its line 1 is 3" in done.said
+    assert "1 break of before cleared" in done.said  # missing there, as long as one was alone
+    told = studio("reconcile", "one.csv", "two.csv", *PERIOD, "--format", "json")
+    assert [file["name"] for file in told.data["statements"]] == ["one.csv", "two.csv"]
+    assert told.data["replayed"]
+    twice = studio("reconcile", "one.csv", "two.csv", "one.csv", *PERIOD)
+    assert (twice.status, "one.csv: is given twice" in " ".join(twice.said.split())) == (7, True)
+
+
+def test_a_bill_of_another_time_zone_is_noticed(studio: Studio) -> None:
+    with Ledger(f"sqlite:///{studio.folder / 'credits.db'}", clock=studio.clock) as ledger:
+        ledger.reserve("studio", 10, key="job-3", at="2026-10-07T10:31:00Z")
+        ledger.charge("job-3", 10, at="2026-10-07T10:31:00Z")
+    third = "job-3,kling-v3-motion-control,10,720p,2026-10-07T10:31:00Z,completed"
+    lines = (line.replace("T10:", "T18:") for line in (AGREES, NEAREST, third))
+    studio.write("october.csv", HEADER, *lines)
+    told = "times on the bill are 8 h later than in the book for 3 of 3 matches"
+    assert told in " ".join(studio.reconcile().said.split())
+    document = json.loads(studio.reconcile("--format", "json").stdout)
+    assert any(told in warning for warning in document["warnings"])
+
+
 def test_a_statement_that_agrees_is_said_to_agree(studio: Studio) -> None:
     studio.write("october.csv", HEADER, AGREES, NEAREST.replace("40.824", "48.9888"))
     done = studio.reconcile()
@@ -170,7 +211,7 @@ def test_a_guessed_mapping_is_printed_as_a_file_that_reads_the_statement(studio:
     studio.write("october.toml", done.stdout)
     told = studio.reconcile("--mapping", "october.toml", "--format", "json")
     assert told.status == 4
-    assert told.data["statement"]["guessed"] is False
+    assert told.data["statements"][0]["guessed"] is False
     assert Decimal(told.data["totals"]["theirs"]) == Decimal("157.907232")
 
 

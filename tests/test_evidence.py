@@ -12,7 +12,7 @@ from writers import Clock
 
 from ledger.book import Book
 from ledger.breaks import BreakRecord
-from ledger.errors import InvalidEntry, UnknownBreak, WriteOffAboveCap
+from ledger.errors import InvalidEntry, NotReconciled, UnknownBreak, WriteOffAboveCap
 from ledger.records import ImportRecord
 
 OCTOBER: dict[str, Any] = {"since": "2026-10-01", "until": "2026-11-01"}
@@ -109,8 +109,15 @@ def test_a_comparison_of_another_period_clears_nothing_of_this_one(ledger: Book)
 
 def test_a_day_of_the_month_clears_what_was_found_for_that_day_only(ledger: Book) -> None:
     keep(ledger, a_break("b-1"))
-    assert keep(ledger, since="2026-10-05", until="2026-10-06").cleared == 0
-    assert keep(ledger, since="2026-09-01", until="2026-12-01").cleared == 1
+    # What was found over the month may be about another day, too; it is named instead.
+    for replayed in (False, True):
+        kept = keep(ledger, since="2026-10-05", until="2026-10-06")
+        assert (kept.cleared, kept.replayed) == (0, replayed)
+        assert [item.id for item in kept.others] == ["b-1"]
+    assert keep(ledger, since="2026-10-06", until="2026-10-07").others == ()
+    assert keep(ledger, a_break("b-1")).others == ()
+    kept = keep(ledger, since="2026-09-01", until="2026-12-01")
+    assert (kept.cleared, kept.others) == (1, ())
 
 
 def test_breaks_about_purchases_stay_open_until_invoices_are_compared_again(
@@ -118,7 +125,8 @@ def test_breaks_about_purchases_stay_open_until_invoices_are_compared_again(
 ) -> None:
     cash = [ImportRecord("", "cash", bytes(32), "cash.csv", 1, 0, 1, None, FIFTH_US)]
     keep(ledger, a_break("b-1", evidence='{"scope":"cash"}'), a_break("b-2"), files=cash)
-    assert keep(ledger).cleared == 1
+    kept = keep(ledger)
+    assert (kept.cleared, [item.id for item in kept.others]) == (1, ["b-1"])
     assert [item.id for item in ledger.breaks()] == ["b-1"]
     assert keep(ledger, files=cash).cleared == 1
     assert ledger.breaks() == []
@@ -306,3 +314,68 @@ def test_books_do_not_see_each_others_breaks(database_url: str, book: str) -> No
         keep(other, a_break("b-1"))
         other.resolve_break("b-1", "explained", note="agreed")
         assert one.break_named("b-1").status == "open"
+
+
+LATE: dict[str, Any] = {"at": "2026-10-20T12:00:00Z"}
+
+
+@pytest.fixture
+def october(ledger: Book, clock: Clock) -> Book:
+    """A book in November, with a job of October that is compared and agrees."""
+    clock.now = datetime(2026, 11, 2, tzinfo=UTC)
+    for job in ("job-1", "job-2"):
+        ledger.reserve("studio", 40, key=job, at="2026-10-20", deadline=timedelta(days=60))
+    ledger.charge("job-1", 30, at="2026-10-20T10:00:00Z")
+    keep(ledger)
+    clock.now += timedelta(hours=1)
+    return ledger
+
+
+def test_a_charge_after_the_comparison_is_to_be_compared_too(october: Book, clock: Clock) -> None:
+    assert october.reconciled(**OCTOBER).state == "reconciled"
+    october.charge("job-2", 30, **LATE)
+    assert october.reconciled(**OCTOBER).state == "not yet"
+    assert october.reconciled(**OCTOBER, job="job-2").state == "not yet"
+    assert october.reconciled(**OCTOBER, job="job-1").state == "reconciled"
+    assert october.reconciled(since="2026-10-01", until="2026-10-20").state == "reconciled"
+    with pytest.raises(NotReconciled, match="1 charge or refund of it came after it was compared"):
+        october.close_period("2026-10")
+    clock.now += timedelta(hours=1)
+    # Whatever comes of it: it is another comparison, not the first one again.
+    assert not keep(october).replayed
+    assert keep(october).replayed
+    assert october.reconciled(**OCTOBER).state == "reconciled"
+    assert october.close_period("2026-10").reason is None
+
+
+def test_a_changed_period_is_closed_with_a_reason(october: Book) -> None:
+    october.refund("job-1", 1, key="goodwill", **LATE)
+    closed = october.close_period("2026-10", unreconciled="a gift of ours")
+    assert closed.reason == "changed since it was compared: a gift of ours"
+    # Nothing can change it any more, and what is told of it later is of November.
+    assert october.reconciled(**OCTOBER).state == "reconciled"
+    october.charge("job-2", 30, **LATE)
+    assert october.reconciled(**OCTOBER).state == "reconciled"
+
+
+def test_what_corrects_a_break_needs_no_other_comparison(october: Book, clock: Clock) -> None:
+    keep(october, a_break("b-1"), digest=b"2" * 32)
+    clock.now += timedelta(hours=1)
+    october.refund("job-1", 4, key="b-1 4", **LATE)
+    assert october.reconciled(**OCTOBER).state == "not yet"
+    october.resolve_break("b-1", "adjusted", closed_by="refund:b-1 4")
+    assert october.reconciled(**OCTOBER).state == "reconciled"
+    october.close_period("2026-10")
+
+
+def test_parts_of_a_period_are_seen_by_their_own_comparisons(october: Book, clock: Clock) -> None:
+    keep(october, since="2026-11-01", until="2026-11-02")
+    both: dict[str, Any] = {"since": "2026-10-01", "until": "2026-11-02"}
+    assert october.reconciled(**both).state == "reconciled"
+    clock.now += timedelta(hours=1)
+    october.charge("job-2", 30, at="2026-11-01T10:00:00Z")
+    assert october.reconciled(**both).state == "not yet"
+    assert october.reconciled(**OCTOBER).state == "reconciled"
+    clock.now += timedelta(hours=1)
+    keep(october, since="2026-11-01", until="2026-11-02")
+    assert october.reconciled(**both).state == "reconciled"

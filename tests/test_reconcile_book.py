@@ -52,7 +52,7 @@ def written(folder: Path, *lines: str, name: str = "october.csv", header: str = 
     return path
 
 
-def held(studio: Ledger, path: Path, **more: Any) -> Any:
+def held(studio: Ledger, path: Any, **more: Any) -> Any:
     return reconcile_book(studio, path, **OCTOBER, **more)
 
 
@@ -320,3 +320,110 @@ def test_a_charge_that_was_told_after_october_was_compared_is_a_cut_off(
     line = "job-3,kling-v3-motion-control,40,720p,2026-11-01T00:00:05Z,completed"
     found = reconcile_book(studio, written(tmp_path, line, name="november.csv"), **NOVEMBER)
     assert [item.kind for item in found.breaks] == ["cut_off"]
+
+
+BOTH = HEADER.replace("Idempotency key", "Task ID,Idempotency key")
+
+
+def charged_for(studio: Ledger, jobs: dict[Decimal, str]) -> list[str]:
+    """Say whose the lines are that are missing here, by their amounts; the outcomes."""
+    said = [
+        item.model_copy(update={"action": "charge", "job": job, "amount": item.difference})
+        for item in propose(studio.breaks(kind="missing_here"))
+        if item.difference is not None and (job := jobs.get(item.difference))
+    ]
+    return [item.outcome for item in apply_corrections(studio, said)]
+
+
+@pytest.mark.parametrize("name", ["task-9,", ",job-9", ",", "task-9,job-9"])
+@pytest.mark.parametrize("job", ["job-1", "job-3"])  # one with a line of its own, and one without
+def test_a_line_belongs_to_the_job_that_was_charged_for_it(
+    studio: Ledger, tmp_path: Path, name: str, job: str
+) -> None:
+    studio.reserve("studio", 50, key="job-3", at="2026-10-08", deadline=DAYS_60)
+    line = f"{name},a model of theirs,{{}},720p,2026-10-09T10:00:00Z,completed"
+    agreeing = [f",{AGREES}", f",{NEAREST.replace('40.824', '48.9888')}"]
+    path = written(tmp_path, *agreeing, line.format(7), header=BOTH)
+    assert [item.kind for item in held(studio, path).breaks] == ["missing_here"]
+    assert charged_for(studio, {Decimal(7): job}) == ["applied"]
+    for replayed in (False, True):
+        found = held(studio, path)
+        assert (found.breaks, found.kept.replayed) == ([], replayed)
+        assert found.result.totals.difference == 0
+    assert studio.reconciled(**OCTOBER).state == "reconciled"
+    # Another export: the same line in another place, and then with another amount.
+    path = written(tmp_path, line.format(7), *agreeing, header=BOTH)
+    assert held(studio, path).breaks == []
+    path = written(tmp_path, line.format(8), *agreeing, header=BOTH)
+    kinds = sorted(item.kind for item in held(studio, path).breaks)
+    if name != ",":
+        assert kinds == ["amount"]
+    else:  # a line without a name is known by what it says
+        assert kinds == (
+            ["amount", "missing_here"] if job == "job-1" else ["missing_here", "missing_there"]
+        )
+
+
+def test_the_length_of_a_job_is_the_last_one_told_whatever_was_charged_after_it(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.charge("job-2", 1, key="a correction", at="2026-10-09")
+    studio.charge("job-2", seconds="2", key="a part", at="2026-10-08")
+    (found,) = held(studio, written(tmp_path, AGREES, NEAREST)).breaks
+    assert found.details["seconds"] == "2"
+
+
+def test_two_lines_that_are_alike_are_two(studio: Ledger, tmp_path: Path) -> None:
+    studio.reserve("studio", 50, key="job-3", at="2026-10-08", deadline=DAYS_60)
+    agreeing = [f",{AGREES}", f",{NEAREST.replace('40.824', '48.9888')}"]
+    line = ",,theirs,7,720p,2026-10-09T10:00:00Z,completed"
+    path = written(tmp_path, *agreeing, line, line, header=BOTH)
+    assert len(held(studio, path).breaks) == 2
+    (first, _) = propose(studio.breaks())
+    said = first.model_copy(update={"action": "charge", "job": "job-3", "amount": Decimal(7)})
+    assert [item.outcome for item in apply_corrections(studio, [said])] == ["applied"]
+    (left,) = held(studio, path).open_breaks
+    assert (left.kind, left.theirs) == ("missing_here", 7)
+
+
+def test_what_the_book_learns_later_counts_more_than_a_correction(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.reserve("studio", 50, key="job-3", at="2026-10-08", deadline=DAYS_60)
+    rows = [
+        f",{AGREES}",
+        f",{NEAREST.replace('40.824', '48.9888')}",
+        "task-9,,theirs,7,720p,2026-10-09T10:00:00Z,completed",
+        ",job-9,theirs,8,720p,2026-10-09T10:00:00Z,completed",
+    ]
+    path = written(tmp_path, *rows, header=BOTH)
+    held(studio, path)
+    assert charged_for(studio, {Decimal(7): "job-3", Decimal(8): "job-3"}) == ["applied"] * 2
+    assert held(studio, path).breaks == []
+    # Both turn out to be jobs of their own, so job-3 was charged for nothing.
+    for job in ("job-4", "job-9"):
+        studio.reserve("studio", 50, key=job, at="2026-10-08", deadline=DAYS_60)
+    studio.link("job-4", "task-9")
+    found = {(item.kind, item.job, item.difference) for item in held(studio, path).open_breaks}
+    assert found == {
+        ("missing_there", "job-3", -15),
+        ("never_settled", "job-4", 7),
+        ("never_settled", "job-9", 8),
+    }
+
+
+def test_lines_are_counted_on_from_file_to_file(studio: Ledger, tmp_path: Path) -> None:
+    first = written(tmp_path, AGREES, "Total,,1,,,", name="1.csv")  # lines 1 to 3
+    second = written(tmp_path, NEAREST.replace("40.824", "forty"), UNKNOWN, name="2.csv")
+    found = held(studio, [first, read_statement(second)], allow_rejected=True)
+    assert [(item.kind, item.details["lines"]) for item in found.breaks] == [
+        ("missing_there", []),
+        ("missing_here", [6]),  # line 3 of the second
+    ]
+    assert [item.line for item in found.statements[1].rejected] == [5]
+    assert found.rejected == 1
+    with studio.looking() as session:
+        rows = session.rows("SELECT name FROM imports WHERE book = ? ORDER BY name", (studio.book,))
+    assert [row[0] for row in rows] == ["1.csv", "2.csv"]
+    with pytest.raises(InvalidStatement, match="the bill: has no file"):
+        held(studio, [])

@@ -22,7 +22,7 @@ from ledger.breaks import (
 from ledger.errors import Fault, InvalidEntry, StoreUnavailable, UnknownBreak, WriteOffAboveCap
 from ledger.records import ImportRecord, name, us
 from ledger.store import KeyTaken, Session, Stale, Transient, evidence
-from ledger.store.periods import covering
+from ledger.store.periods import changed_since_compared, covering
 from ledger.units import Amount, credits_to_e8, parse_moment
 
 __all__ = ["Evidence"]
@@ -91,6 +91,9 @@ class Evidence(Reader):
 
         with_cash = any(item.kind == "cash" for item in files)
 
+        def unseen(session: Session) -> int:
+            return changed_since_compared(session, self.book, since_us, until_us)
+
         def keep(session: Session) -> Kept:
             breaks = self._own_names(session, since_us, until_us, given)
             latest = evidence.latest_reconciliation(session, self.book)
@@ -99,9 +102,12 @@ class Evidence(Reader):
             fresh = [item for item in breaks if item.id not in known]
             names = {item.id for item in breaks}
             gone = self._gone(session, since_us, until_us, names, with_cash=with_cash)
-            if latest is not None and latest[2:7] == said and not (fresh or changed or gone):
-                same = tuple(known[item.id] for item in breaks)
-                return Kept(latest, 0, len(known), 0, same, replayed=True)
+            names |= {item.id for item in gone}
+            others = self._others(session, since_us, until_us, names)
+            same = latest is not None and latest[2:7] == said
+            if latest is not None and same and not (fresh or changed or gone or unseen(session)):
+                found = tuple(known[item.id] for item in breaks)
+                return Kept(latest, 0, len(known), 0, found, others, replayed=True)
             seq = 1 if latest is None else latest.seq + 1
             record = ReconciliationRecord(self.book, seq, *said, now_us)
             evidence.add_reconciliation(session, record)
@@ -117,7 +123,7 @@ class Evidence(Reader):
             now = evidence.breaks_by_id(session, self.book, [item.id for item in breaks])
             stand = tuple(now[item.id] for item in breaks)
             new = len(fresh) + back
-            return Kept(record, new, len(known) - back, len(gone), stand, replayed=False)
+            return Kept(record, new, len(known) - back, len(gone), stand, others, replayed=False)
 
         return self._keeping(keep)
 
@@ -240,7 +246,8 @@ class Evidence(Reader):
         """Whether the figures of a period, or of a job in it, agree with the provider's bill.
 
         A period counts as compared where comparisons cover all of it, one alone or several
-        together.
+        together. Once something is charged or refunded in it that they have not seen, it is to be
+        compared again; corrections of breaks are no such thing.
 
         Raises:
             InvalidMoment: what was given.
@@ -248,9 +255,10 @@ class Evidence(Reader):
         since_us, until_us = us(parse_moment(since)), us(parse_moment(until))
         with self._store.reading() as session:
             compared = covering(session, self.book, since_us, until_us)
+            changed = changed_since_compared(session, self.book, since_us, until_us, job=job)
             open_e8 = evidence.open_differences(session, self.book, since_us, until_us, job=job)
         state: ReconciledState = "open breaks" if open_e8 else "reconciled"
-        if compared is None:
+        if compared is None or changed:
             state = "not yet"
         return Reconciled(state, len(open_e8), sum(open_e8), compared)
 
@@ -308,13 +316,24 @@ class Evidence(Reader):
         *,
         with_cash: bool,
     ) -> list[BreakRecord]:
-        """Open breaks of the same period that were not found any more."""
+        """Open breaks of the same period, or of a part of it, that were not found any more.
+
+        One that was found over a longer period may be about what lies outside of this one, too.
+        """
         within = {"status = ?": "open", "since_us >= ?": since_us, "until_us <= ?": until_us}
         return [
             record
             for record in evidence.breaks(session, self.book, within)
             if record.id not in found and (with_cash or record.details.get("scope") != "cash")
         ]
+
+    def _others(
+        self, session: Session, since_us: int, until_us: int, names: Collection[str]
+    ) -> tuple[BreakRecord, ...]:
+        """Open breaks about what happened in a period, but for those named."""
+        happened = {"happened_at_us >= ?": since_us, "happened_at_us < ?": until_us}
+        found = evidence.breaks(session, self.book, {"status = ?": "open", **happened})
+        return tuple(record for record in found if record.id not in names)
 
     def _check_cap(self, session: Session, record: BreakRecord, cap_e8: int) -> None:
         if not record.difference_e8:

@@ -129,7 +129,7 @@ def _agreed(
     """The comparison a period is closed on, and why it is closed although something is missing.
 
     Raises:
-        NotReconciled: none covers it, and there is no reason.
+        NotReconciled: none covers it, or it has changed since, and there is no reason.
         OpenBreaks: breaks up to its end are open, and there is no reason.
     """
     reasons = []
@@ -140,6 +140,11 @@ def _agreed(
             start, end = iso(moment(start_us)), iso(moment(end_us))
             raise NotReconciled(span.name, start=start, end=end)
         reasons.append(f"not reconciled: {unreconciled}")
+    elif changed := stored.changed_since_compared(work.session, work.book, start_us, end_us):
+        if unreconciled is None:
+            start, end = iso(moment(start_us)), iso(moment(end_us))
+            raise NotReconciled(span.name, start=start, end=end, changed=changed)
+        reasons.append(f"changed since it was compared: {unreconciled}")
     count, sum_e8 = stored.open_differences(work.session, work.book, end_us)
     if count:
         if with_open_breaks is None:

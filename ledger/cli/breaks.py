@@ -56,7 +56,7 @@ def _document(held: Held, now_us: int) -> dict[str, Any]:
         "book": held.book,
         "since": iso(moment(result.since_us)),
         "until": iso(moment(result.until_us)),
-        "statement": _file(held.statement),
+        "statements": [_file(file) for file in held.statements],
         "cash": None if held.cash is None else _file(held.cash),
         "totals": {
             "lines": totals.lines,
@@ -122,7 +122,7 @@ def _print_tables(held: Held, now_us: int) -> None:
     result, totals = held.result, held.result.totals
     since, until = moment(result.since_us), moment(result.until_us)
     print_figures(
-        f"Book {held.book} and {held.statement.name}, {_day(since)} up to {_day(until)}",
+        f"Book {held.book} and {_names(held)}, {_day(since)} up to {_day(until)}",
         [
             ("the book says", show_credits(totals.ours_e8)),
             ("the bill says", show_credits(totals.theirs_e8)),
@@ -142,6 +142,13 @@ def _print_tables(held: Held, now_us: int) -> None:
     if result.causes:
         print_text("\n".join(["", *(f"• {item.sentence}" for item in result.causes), ""]))
     _print_breaks(held.open_breaks, now_us, title="Open breaks")
+
+
+def _names(held: Held) -> str:
+    from ledger.cli.books import many
+
+    first, *others = held.statements
+    return first.name if not others else f"{first.name} and {many(len(others), 'other file')}"
 
 
 _RULES = {
@@ -320,9 +327,9 @@ def _warnings(held: Held) -> list[str]:
     from ledger.cli.books import many
 
     warnings: list[str] = []
-    for file in (held.statement, held.cash):
-        if file is not None:
-            warnings += _about(file)
+    for file in held.files:
+        warnings += _about(file)
+    warnings += held.result.notes
     if held.rejected and held.kept is None:
         warnings.append("nothing was kept, because lines are in none of the sums")
     elif held.kept is not None:
@@ -333,7 +340,32 @@ def _warnings(held: Held) -> list[str]:
         elif kept.cleared:
             told += f"; {many(kept.cleared, 'break')} of before cleared"
         warnings.append(told)
+        warnings += _still_open(kept.others, held)
     return warnings
+
+
+def _still_open(others: Sequence[BreakRecord], held: Held) -> list[str]:
+    """What the period has besides, found by comparisons that this one does not stand for."""
+    from ledger.cli.books import many
+    from ledger.records import moment
+
+    told = []
+    of_cash = [item for item in others if item.details.get("scope") == "cash"]
+    if of_cash and held.cash is None:
+        breaks = many(len(of_cash), "open break")
+        told.append(f"{breaks} about purchases besides: compare again with --cash")
+    longer: dict[tuple[int, int], int] = {}
+    for item in others:
+        if held.cash is not None or item not in of_cash:
+            span = item.since_us, item.until_us
+            longer[span] = longer.get(span, 0) + 1
+    for (since_us, until_us), count in sorted(longer.items()):
+        since, until = _day(moment(since_us)), _day(moment(until_us))
+        told.append(
+            f"{many(count, 'open break')} of this period besides, found from {since} up to {until}:"
+            " compare all of that again"
+        )
+    return told
 
 
 def _about(file: StatementFile) -> list[str]:

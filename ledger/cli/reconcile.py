@@ -69,7 +69,13 @@ BreakArgument = Annotated[str, typer.Argument(metavar="BREAK", help="Name of the
 
 @app.command("statement", epilog=_EXAMPLES)
 def statement(
-    statement: StatementArgument,
+    statements: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="STATEMENT",
+            help="CSV, JSON lines of tasks, or .xlsx; all files of the bill together.",
+        ),
+    ],
     since: Annotated[
         str, typer.Option("--from", metavar="DATE", help="First day or moment of the period.")
     ],
@@ -144,10 +150,10 @@ def statement(
     others = [open_book_or_file(name, group) for name in alternative] if alternative else None
     percent = None if tolerance_percent is None else _percent(tolerance_percent)
     with open_ledger(db, book, prices=chosen) as ledger:
-        with ProgressBar(f"reading {statement.name}") as bar:
+        with ProgressBar(f"reading {', '.join(path.name for path in statements)}") as bar:
             held = reconcile_book(
                 ledger,
-                statement,
+                statements,
                 since=since,
                 until=until,
                 mapping=None if mapping is None else read_mapping(mapping),

@@ -158,7 +158,7 @@ class ReconciliationDocument(TypedDict):
     book: str
     since: str
     until: str
-    statement: StatementFileDocument
+    statements: list[StatementFileDocument]
     cash: StatementFileDocument | None
     totals: TotalsDocument
     causes: list[CauseDocument]

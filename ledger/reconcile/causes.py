@@ -91,6 +91,10 @@ class _Known(NamedTuple):
     request: Request
     terms: Terms
     ways: tuple[Way, ...]
+    rounded: tuple[tuple[Way, Way], ...]
+    """Ways, each with another rounding besides: thousands of lengths are asked about them."""
+    free: Terms
+    """The terms without a shortest or longest length, and without a smallest charge."""
 
 
 _Answers = Mapping[int, tuple[Explanation, ...]]
@@ -166,7 +170,13 @@ class Alternatives:
             except (CannotPrice, InvalidInput):
                 continue
             ways = tuple(self._ways(source, price, terms, question))
-            return _Known(request, terms, ways)
+            rounded = tuple(
+                (way, second)
+                for way in ways
+                if way.kind != "rounding" or way.rank >= FIGURE
+                for second in roundings(way.terms)
+            )
+            return _Known(request, terms, ways, rounded, _free(terms))
         return None
 
     def _asked(self, version: str | None) -> Iterator[PriceSource]:
@@ -383,15 +393,13 @@ def _two_at_once(
             for amount_e8 in _bill_measured(way.terms, measured):
                 both = {**facts, **told}
                 yield amount_e8, _because(way, both, TWO_AT_ONCE, besides=cause, place=9)
-        if way.kind == "rounding" and way.rank < FIGURE:
-            continue
-        for second in roundings(way.terms):
-            for amount_e8 in _bill(second.terms, known.request, length):
-                place = second.rank - ROUNDING
-                yield (
-                    amount_e8,
-                    _because(way, facts, TWO_AT_ONCE, besides=second.cause, place=place),
-                )
+    for way, second in known.rounded:
+        for amount_e8 in _bill(second.terms, known.request, length):
+            place = second.rank - ROUNDING
+            yield (
+                amount_e8,
+                _because(way, facts, TWO_AT_ONCE, besides=second.cause, place=place),
+            )
 
 
 def _because(
@@ -466,10 +474,10 @@ def _unit(from_e8: int, theirs_e8: int, besides: Explanation | None) -> Explanat
 def _whole_seconds(known: _Known, question: Question) -> Iterator[Explanation]:
     """The bill's amount is a whole number of seconds at our rate."""
     terms = known.terms
-    theirs = _seconds_for(terms, question.theirs_e8)
+    theirs = _seconds_for(known.free, question.theirs_e8)
     if theirs is None:
         return
-    ours = _seconds_for(terms, question.ours_e8)
+    ours = _seconds_for(known.free, question.ours_e8)
     facts = {
         "seconds_billed_there": str(theirs),
         "credits_per_second": plain(terms.unit_price),
@@ -484,8 +492,14 @@ def _whole_seconds(known: _Known, question: Question) -> Iterator[Explanation]:
     yield Explanation(cause, "billed_seconds", LENGTH, WHOLE_SECONDS, facts)
 
 
+def _free(terms: Terms) -> Terms:
+    if not is_plain(terms):
+        return terms
+    return replace(terms, shortest_seconds=None, longest_seconds=None, smallest_charge_e8=0)
+
+
 def _seconds_for(terms: Terms, amount_e8: int) -> int | None:
-    """How many whole seconds cost so much, without the shortest and the longest length."""
+    """How many whole seconds cost so much, under terms that are `_free`."""
     if not is_plain(terms) or terms.unit != "second" or not 0 < amount_e8 <= MAX_AMOUNT_E8:
         return None
     numerator, denominator = terms.unit_price.as_integer_ratio()
@@ -494,5 +508,4 @@ def _seconds_for(terms: Terms, amount_e8: int) -> int | None:
     seconds = divide(amount_e8 * denominator, numerator * CREDIT_E8, "half_up")
     if not 0 < seconds <= MAX_SECONDS:
         return None
-    free = replace(terms, shortest_seconds=None, longest_seconds=None, smallest_charge_e8=0)
-    return seconds if amount_e8 in _bill_measured(free, Decimal(seconds)) else None
+    return seconds if amount_e8 in _bill_measured(terms, Decimal(seconds)) else None

@@ -289,8 +289,12 @@ def _mends(action: str, record: BreakRecord) -> Decimal | None:
     proposal = record.details.get("proposal") or {}
     if action not in {"charge", "refund", "adjust"}:
         return None
-    if action == proposal.get("verb"):
+    verb = proposal.get("verb")
+    if action == verb:
         return Decimal(proposal["amount"])
+    if action == "adjust" and verb in {"charge", "refund"}:
+        # Not the whole difference, where some of it was never taken from the wallet.
+        return Decimal(proposal["amount"]).copy_abs() * (1 if verb == "refund" else -1)
     return -record.difference if action == "adjust" else abs(record.difference)
 
 

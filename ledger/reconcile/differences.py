@@ -285,10 +285,13 @@ def _failed(case: _Case) -> Iterator[Draft]:
 
 
 def _not_charged_here(case: _Case) -> Iterator[Draft]:
-    """The bill charges a job that the book still holds, or has let go."""
-    net_e8 = case.theirs_e8 - case.given_there_e8
+    """The bill charges a job that the book still holds, or has let go.
+
+    What it gives back beyond its charge is no charge; it is compared later.
+    """
+    net_e8 = max(0, case.theirs_e8 - case.given_there_e8)
     if case.job.is_open:
-        if net_e8 > 0:
+        if net_e8:
             proposal = Proposal("charge", net_e8, "the bill has settled the job")
         else:
             proposal = _release(case.job, "the bill has charged the job and given all of it back")
@@ -296,15 +299,14 @@ def _not_charged_here(case: _Case) -> Iterator[Draft]:
     elif net_e8:
         reason = "the bill charges the job after it was released here"
         yield case.draft("late_charge", None, net_e8, Proposal("charge", net_e8, reason))
-    case.theirs_e8 = case.given_there_e8 = 0
+    case.given_there_e8 -= case.theirs_e8 - net_e8
+    case.theirs_e8 = 0
 
 
 def _settled_for_nothing(case: _Case) -> Iterator[Draft]:
-    """The bill says that the job costs nothing, and the book still holds credits for it."""
-    back_e8 = case.given_there_e8 - case.given_here_e8
+    """The bill never charged the job, and the book still holds credits for it."""
     proposal = _release(case.job, "the bill has settled the job without a charge")
-    yield case.draft("never_settled", None, -back_e8, proposal)
-    case.given_here_e8 = case.given_there_e8 = 0
+    yield case.draft("never_settled", None, 0, proposal)
 
 
 def _never_heard_of(case: _Case) -> Iterator[Draft]:

@@ -17,16 +17,22 @@ from ledger.errors import Fault, InvalidStatement
 from ledger.jobs import Ledger
 from ledger.pricing import PriceSource
 from ledger.reconcile.again import charged_again
+from ledger.reconcile.assigned import assigned
 from ledger.reconcile.books import cash_of, further_tasks, read_book
 from ledger.reconcile.frames import INVOICES
 from ledger.reconcile.kept import record_of
 from ledger.reconcile.reconciling import HOUR_US, reconcile
 from ledger.reconcile.results import EXACTLY, Reconciliation, Tolerance
+from ledger.reconcile.untaken import as_billed, with_proposals
 from ledger.records import ImportRecord, us
 from ledger.statements import Mapping, StatementFile, read_statement
 from ledger.units import Amount, credits_to_e8, parse_moment, show_credits
 
 __all__ = ["Held", "reconcile_book", "tolerance_of"]
+
+
+Given = str | Path | StatementFile
+"""A file, or what was read of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +41,7 @@ class Held:
 
     book: str
     """Name of the book."""
-    statement: StatementFile
+    statements: tuple[StatementFile, ...]
     """What was read."""
     cash: StatementFile | None
     """The provider's invoices, where they were given."""
@@ -54,12 +60,17 @@ class Held:
     @property
     def rejected(self) -> int:
         """Lines that could not be read, which are in none of the sums."""
-        return sum(len(file.rejected) for file in (self.statement, self.cash) if file is not None)
+        return sum(len(file.rejected) for file in self.files)
+
+    @property
+    def files(self) -> tuple[StatementFile, ...]:
+        """All that was read: the statements, and the invoices."""
+        return self.statements if self.cash is None else (*self.statements, self.cash)
 
 
 def reconcile_book(
     book: Ledger,
-    statement: str | Path | StatementFile,
+    statement: Given | Sequence[Given],
     *,
     since: datetime | date | str,
     until: datetime | date | str,
@@ -76,13 +87,17 @@ def reconcile_book(
 ) -> Held:
     """Hold a book against what the provider says it charged, over a period.
 
+    A comparison is about the whole bill: what is in several files, or of several accounts, is to be
+    given together.
+
     The comparison and its breaks are kept in the book, once: the same statement again changes
     nothing. With lines that cannot be read nothing is kept, unless that is allowed, because what
     they say is in none of the sums.
 
     Args:
         book: whose jobs.
-        statement: the provider's file, or what was read of it.
+        statement: the provider's file, or what was read of it; or several of them, whose lines are
+            counted on from one file to the next.
         since: first moment of the period.
         until: first moment after it.
         mapping: how the statement is to be read; guessed, if None.
@@ -98,20 +113,23 @@ def reconcile_book(
         progress: is told the number of lines read.
 
     Raises:
-        InvalidStatement, InvalidMapping: the files; a bill in money that does not say how many
-            credits are one unit of it.
+        InvalidStatement, InvalidMapping: the files; none, or one of them twice; a bill in money
+            that does not say how many credits are one unit of it.
         InvalidInput: the period ends before it starts.
         MissingExtra: a workbook, and the extra `xlsx` is not installed.
     """
     since_us, until_us = us(parse_moment(since)), us(parse_moment(until))
-    bill = _read(statement, mapping, progress)
-    _check_credits(bill)
+    bills = _read_all(statement, mapping, progress)
+    bill = pl.concat(file.frame for file in bills)
     invoices = None if cash is None else _read(cash, cash_mapping, progress)
     prices = book.prices if prices is None else prices
-    jobs = read_book(book, bill.frame, since_us=since_us, until_us=until_us)
+    given = assigned(book, bill)
+    lines = given.statement
+    jobs = read_book(book, lines, since_us=since_us, until_us=until_us)
+    jobs = as_billed(book, jobs, since_us=since_us, until_us=until_us)
     result = reconcile(
         jobs,
-        bill.frame,
+        lines,
         since_us=since_us,
         until_us=until_us,
         prices=prices,
@@ -120,25 +138,27 @@ def reconcile_book(
         tolerance=tolerance,
         cash=None if invoices is None else _invoices(invoices),
         book_cash=None if invoices is None else cash_of(book, since_us=since_us, until_us=until_us),
-        tasks=further_tasks(book, jobs, bill.frame),
+        tasks=_tasks(jobs, further_tasks(book, jobs, lines), given.tasks),
         window_us=window_us,
     )
-    result = charged_again(book, jobs, result)
+    if given.names:
+        result = replace(result, breaks=given.renamed(result.breaks))
+    result = with_proposals(book, jobs, charged_again(book, jobs, result))
     found = [record_of(item, since_us=since_us, until_us=until_us) for item in result.breaks]
-    held = Held(book.book, bill, invoices, result, found, None)
+    held = Held(book.book, bills, invoices, result, found, None)
     if not keep or (held.rejected and not allow_rejected):
         return replace(held, breaks=_as_known(book, found))
-    options = _options(bill, invoices, prices, tolerance, window_us)
+    options = _options(held, prices, tolerance, window_us)
     kept = book.keep_reconciliation(
         since=since,
         until=until,
-        digest=_digest(bill, invoices),
+        digest=hashlib.sha256(b"".join(file.digest for file in held.files)).digest(),
         options=options,
         result=_figures(held),
         breaks=found,
-        files=_imports(bill, invoices, us(book.now())),
+        files=_imports(held, us(book.now())),
     )
-    return Held(book.book, bill, invoices, result, list(kept.breaks), kept)
+    return replace(held, breaks=list(kept.breaks), kept=kept)
 
 
 def tolerance_of(
@@ -159,14 +179,61 @@ def tolerance_of(
     )
 
 
-def _read(
-    given: str | Path | StatementFile,
+def _read_all(
+    given: Given | Sequence[Given],
     mapping: Mapping | None,
     progress: Callable[[int], None] | None,
+) -> tuple[StatementFile, ...]:
+    """The statements, the lines of each counted on from the one before.
+
+    Raises:
+        InvalidStatement, InvalidMapping: a file; none, or one of them twice.
+    """
+    several = [given] if isinstance(given, str | Path | StatementFile) else given
+    files: list[StatementFile] = []
+    for item in several:
+        done = sum(file.lines for file in files)
+        file = _read(item, mapping, progress and _counted(progress, done))
+        if file.digest in {other.digest for other in files}:
+            raise InvalidStatement(file.name, [Fault("", "is given twice")])
+        _check_credits(file)
+        files.append(file if not files else _counted_on(file, files[-1]))
+    if not files:
+        raise InvalidStatement("the bill", [Fault("", "has no file")])
+    return tuple(files)
+
+
+def _counted(progress: Callable[[int], None], done: int) -> Callable[[int], None]:
+    return lambda lines: progress(done + lines)
+
+
+def _counted_on(file: StatementFile, before: StatementFile) -> StatementFile:
+    """A file with its lines counted on from those of another one."""
+    ends = [before.frame["line"].max(), *(item.line for item in before.rejected)]
+    last = max(int(str(end)) for end in [*ends, *(item.line for item in before.left_out)] if end)
+    note = f"its lines are counted on: its line 1 is {last + 1:,}"
+    return replace(
+        file,
+        frame=file.frame.with_columns(pl.col("line") + last),
+        rejected=tuple(item._replace(line=item.line + last) for item in file.rejected),
+        left_out=tuple(item._replace(line=item.line + last) for item in file.left_out),
+        notes=(note, *file.notes),
+    )
+
+
+def _read(
+    given: Given, mapping: Mapping | None, progress: Callable[[int], None] | None
 ) -> StatementFile:
     if isinstance(given, StatementFile):
         return given
     return read_statement(given, mapping, progress=progress)
+
+
+def _tasks(jobs: pl.DataFrame, further: pl.DataFrame, named: pl.DataFrame) -> pl.DataFrame:
+    """Further tasks of jobs; what was heard of a task counts more than what was corrected."""
+    for known in (jobs.select("task"), further):
+        named = named.join(known.drop_nulls("task"), on="task", how="anti")
+    return pl.concat([further, named])
 
 
 def _check_credits(bill: StatementFile) -> None:
@@ -223,21 +290,12 @@ def _invoices(file: StatementFile) -> pl.DataFrame:
     return frame.select(columns[name].alias(name) for name in INVOICES)
 
 
-def _digest(bill: StatementFile, invoices: StatementFile | None) -> bytes:
-    return hashlib.sha256(bill.digest + (b"" if invoices is None else invoices.digest)).digest()
-
-
 def _options(
-    bill: StatementFile,
-    invoices: StatementFile | None,
-    prices: PriceSource,
-    tolerance: Tolerance,
-    window_us: int,
+    held: Held, prices: PriceSource, tolerance: Tolerance, window_us: int
 ) -> dict[str, Any]:
     """How it was compared, for whoever asks later."""
-    files = [_file(bill)] if invoices is None else [_file(bill), _file(invoices)]
     return {
-        "files": files,
+        "files": [_file(file) for file in held.files],
         "prices": prices.name,
         "tolerance": None if tolerance.absolute_e8 is None else show_credits(tolerance.absolute_e8),
         "tolerance_part": None if tolerance.relative is None else str(tolerance.relative),
@@ -268,11 +326,9 @@ def _figures(held: Held) -> dict[str, Any]:
     }
 
 
-def _imports(
-    bill: StatementFile, invoices: StatementFile | None, now_us: int
-) -> list[ImportRecord]:
-    files = [("statement", bill), *([] if invoices is None else [("cash", invoices)])]
+def _imports(held: Held, now_us: int) -> list[ImportRecord]:
+    cash = [] if held.cash is None else [("cash", held.cash)]
     return [
         ImportRecord("", kind, file.digest, file.name, file.lines, 0, 1, None, now_us)
-        for kind, file in files
+        for kind, file in [*(("statement", file) for file in held.statements), *cash]
     ]

@@ -13,6 +13,7 @@ from ledger.pricing import PriceSource
 from ledger.reconcile.breaks import Draft, Proposal, made
 from ledger.reconcile.causes import Alternatives, Tried, other_books
 from ledger.reconcile.choice import Explanation, chosen
+from ledger.reconcile.clocks import zone_note
 from ledger.reconcile.differences import Period, drafts_of_job, missing_here, missing_there
 from ledger.reconcile.frames import (
     INVOICES,
@@ -109,6 +110,7 @@ def reconcile(
         drafts += of_cash
     every = made(drafts, rates=rates, now_us=now_us)
     breaks, tolerated = let_through(every, tolerance)
+    note = zone_note(matched.pairs, sides)
     return Reconciliation(
         since_us,
         until_us,
@@ -120,6 +122,7 @@ def reconcile(
         breaks=breaks,
         causes=cause_totals(breaks),
         tolerated=tolerated,
+        notes=() if note is None else (note,),
     )
 
 

@@ -149,6 +149,8 @@ class Reconciliation:
     """What explains the differences of amounts, the one that explains most first."""
     tolerated: list[Break]
     """Differences that were let through, in order of time."""
+    notes: tuple[str, ...] = ()
+    """What looks odd about the bill as a whole, such as times of another time zone."""
 
 
 def let_through(breaks: Sequence[Break], tolerance: Tolerance) -> tuple[list[Break], list[Break]]:

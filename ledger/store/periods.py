@@ -7,7 +7,14 @@ from typing import NamedTuple
 from ledger.records import Period
 from ledger.store.session import Session, columns
 
-__all__ = ["OpenDifferences", "all_periods", "closed_until_us", "covering", "open_differences"]
+__all__ = [
+    "OpenDifferences",
+    "all_periods",
+    "changed_since_compared",
+    "closed_until_us",
+    "covering",
+    "open_differences",
+]
 
 
 class OpenDifferences(NamedTuple):
@@ -55,6 +62,32 @@ def covering(session: Session, book: str, start_us: int, end_us: int) -> int | N
     return None
 
 
+def changed_since_compared(
+    session: Session, book: str, start_us: int, end_us: int, *, job: str | None = None
+) -> int:
+    """Charges and refunds of a period, or of a job in it, that no comparison of it has seen.
+
+    Those that corrected a break count as seen; nothing changes in a closed period.
+    """
+    compared = session.rows(_RECORDED, (book, end_us, start_us))
+    if not compared:
+        return 0
+    whole = [
+        at for at, since_us, until_us in compared if since_us <= start_us <= end_us <= until_us
+    ]
+    seen_us = max(whole) if whole else min(at for at, _, _ in compared)
+    found: set[str] = set()
+    for record in session.wallet_records(book):
+        if record.recorded_at_us <= seen_us or (record.closed_until_us or 0) >= end_us:
+            continue
+        place, _, _ = session.recorded_before(record, seen_us + 1)
+        rows = session.rows(_UNSEEN, (book, record.id, place, start_us, end_us))
+        found |= {f"{kind}:{key}" for kind, key, of in rows if job is None or of == job}
+    if found:
+        found -= {row[0] for row in session.rows(_CORRECTED, (book,))}
+    return len(found)
+
+
 def open_differences(session: Session, book: str, until_us: int) -> OpenDifferences:
     """The open breaks about what happened before a moment."""
     found = [row[0] for row in session.rows(_OPEN, (book, until_us))]
@@ -69,3 +102,18 @@ _COMPARED = (
     " WHERE book = ? AND until_us > ? AND since_us < ? ORDER BY since_us, seq"
 )
 _OPEN = "SELECT difference_e8 FROM breaks WHERE book = ? AND status = 'open' AND happened_at_us < ?"
+_RECORDED = (
+    "SELECT recorded_at_us, since_us, until_us FROM reconciliations"
+    " WHERE book = ? AND since_us < ? AND until_us > ?"
+)
+_UNSEEN = (
+    "SELECT e.kind, e.key, e.job FROM entries AS e"
+    " WHERE e.book = ? AND e.wallet = ? AND e.seq > ? AND (e.kind = 'charge' OR e.kind = 'refund')"
+    " AND e.happened_at_us >= ? AND e.happened_at_us < ?"
+    " AND NOT EXISTS (SELECT 1 FROM reconciliations AS r WHERE r.book = e.book"
+    " AND r.since_us <= e.happened_at_us AND r.until_us > e.happened_at_us"
+    " AND r.recorded_at_us >= e.recorded_at_us)"
+)
+_CORRECTED = (
+    "SELECT closed_by FROM breaks WHERE book = ? AND status = 'adjusted' AND closed_by IS NOT NULL"
+)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ledger.store.session import Session
+from ledger.records import Hold
+from ledger.store.session import Session, columns
 
 __all__ = [
     "HOLD_COLUMNS",
     "SETTLED_COLUMNS",
     "TASK_COLUMNS",
+    "capped_holds",
     "holds_named",
     "open_holds",
     "settled",
@@ -34,7 +36,8 @@ HOLD_COLUMNS = (
 SETTLED_COLUMNS = ("kind", "amount_e8", "happened_at_us", "late", "facts")
 """Columns of a charge or refund that a comparison reads, before those of its hold.
 
-The amount is what was asked for: also what the hold's policy did not take.
+The amount of a charge is what was asked for: also what the hold's policy did not take. That of a
+refund is what the wallet got; see `ledger.reconcile.untaken`.
 """
 
 TASK_COLUMNS = ("task", "task_job", "task_status")
@@ -60,9 +63,19 @@ def open_holds(session: Session, book: str, *, before_us: int) -> Iterator[Any]:
 
 
 def holds_named(session: Session, book: str, jobs: Collection[str]) -> list[Any]:
-    """The holds of some jobs, with what was charged and refunded for them and the last entry."""
+    """The holds of some jobs, with what was charged and refunded for them and the last entry.
+
+    Charged is what was asked for, also what the hold's policy did not take.
+    """
     condition, parameter = session.one_of("h.job", jobs)
     return session.rows(f"{_NAMED} AND {condition}", (book, parameter))
+
+
+def capped_holds(session: Session, book: str, jobs: Collection[str]) -> list[Hold]:
+    """Those holds of some jobs whose policy may take less than what is charged."""
+    condition, parameter = session.one_of("job", jobs)
+    rows = session.rows(f"{_CAPPED} AND {condition}", (book, parameter))
+    return [Hold(*row) for row in rows]
 
 
 def tasks_since(session: Session, book: str, since_us: int) -> Iterator[Any]:
@@ -92,8 +105,19 @@ _SETTLED = (
     " AND (e.happened_at_us < ? OR e.facts LIKE ?)"
 )
 _HOLDS = f"SELECT {', '.join(HOLD_COLUMNS)} FROM holds WHERE book = ?"
+_CAPPED = (
+    f"SELECT {columns('holds')} FROM holds WHERE book = ? AND (policy = 'cap' OR policy = 'draw')"
+)
+_UNTAKEN = (
+    "(SELECT sum(u.uncollected_e8) FROM entries AS u WHERE u.book = h.book AND u.wallet = h.wallet"
+    " AND u.seq > h.seq AND u.seq <= h.last_seq AND u.job = h.job)"
+)
+_ASKED = (
+    "h.charged_e8 + CASE WHEN h.policy = 'cap' OR h.policy = 'draw'"
+    f" THEN CAST(coalesce({_UNTAKEN}, 0) AS BIGINT) ELSE 0 END"
+)
 _NAMED = (
-    f"SELECT {_HOLD}, h.charged_e8, h.refunded_e8, e.happened_at_us"
+    f"SELECT {_HOLD}, {_ASKED}, h.refunded_e8, e.happened_at_us"
     " FROM holds AS h JOIN entries AS e"
     " ON e.book = h.book AND e.wallet = h.wallet AND e.seq = h.last_seq"
     " WHERE h.book = ? AND h.state <> 'awaited'"
