@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +13,7 @@ from writers import Clock
 
 from ledger import Ledger, MotionControl, PriceBook
 from ledger.reconcile.books import cash_of, read_book
-from ledger.reconcile.frames import BOOK, OPTIONAL, STATEMENT
+from ledger.reconcile.frames import BOOK, OPTIONAL, STATEMENT, book_frame
 from ledger.records import us
 from ledger.units import parse_moment
 
@@ -39,7 +40,7 @@ def lines(*named: tuple[str | None, str | None]) -> pl.DataFrame:
 
 def row(ledger: Ledger, job: str, statement: pl.DataFrame | None = None) -> dict[str, Any]:
     """What a frame says of a job, without what is nothing."""
-    frame = read_book(ledger, lines() if statement is None else statement, **OCTOBER)
+    frame = read_book(ledger, lines() if statement is None else statement, **OCTOBER).jobs
     assert set(frame.columns) == {*BOOK, *OPTIONAL}
     assert frame["job"].is_unique().all()
     found = frame.filter(pl.col("job") == job).to_dicts()
@@ -116,7 +117,7 @@ def test_a_price_is_read_from_what_the_hold_keeps(studio: Ledger) -> None:
 
 def test_an_empty_book_gives_an_empty_frame(database_url: str, book: str) -> None:
     with Ledger(database_url, book=book) as nothing:
-        frame = read_book(nothing, lines(("task-1", "job-1")), **OCTOBER)
+        frame = read_book(nothing, lines(("task-1", "job-1")), **OCTOBER).jobs
         assert frame.height == 0
         assert set(frame.columns) == {*BOOK, *OPTIONAL}
 
@@ -128,3 +129,54 @@ def test_bought_credits_are_those_of_the_period(studio: Ledger) -> None:
     assert cash_of(studio, **OCTOBER).rows() == [
         ("studio", "invoice-2", 680 * CREDIT, 10 * CREDIT, "USD", OCTOBER["since_us"])
     ]
+
+
+def test_what_a_task_costs_stands_beside_its_own_job(studio: Ledger) -> None:
+    for number in range(4):
+        reserve(studio, f"job-{number}", f"2026-10-0{number + 1}")
+        studio.link(f"job-{number}", f"task-{number}")
+        told = {"id": f"task-{number}", "status": "completed"}
+        studio.apply(json.dumps(told | {"usage": {"credits_used": 10 + number}}))
+    told_lines = lines(*((f"task-{number}", None) for number in (3, 1)))
+    frame = read_book(studio, told_lines, **OCTOBER).jobs
+    # They were charged in November: a bill of October with nothing agrees, and none does not.
+    assert dict(frame.select("job", "task_net_e8").iter_rows()) == {
+        "job-0": 10 * CREDIT,
+        "job-1": None,
+        "job-2": 12 * CREDIT,
+        "job-3": None,
+    }
+
+
+def test_a_second_task_of_a_job_is_told_beside_it(studio: Ledger) -> None:
+    reserve(studio, "job-1", "2026-10-05")
+    for task in ("task-1", "task-2", "task-3"):
+        studio.link("job-1", task)
+    bill = lines(("task-2", None), ("task-3", None), ("unknown", None))
+    jobs, tasks = read_book(studio, bill, **OCTOBER)
+    named = jobs["task"].item()
+    assert {named, tasks["task"].item()} == {"task-2", "task-3"}
+    assert tasks["job"].to_list() == ["job-1"]
+
+
+def test_a_job_that_was_charged_in_part_and_is_open_stands_there_once(studio: Ledger) -> None:
+    reserve(studio, "job-1", "2026-10-05", deadline="2026-12-01T00:00:00Z")
+    reserve(studio, "job-2", "2026-10-05", deadline="2026-12-01T00:00:00Z")
+    studio.charge("job-1", 10, key="part", at="2026-10-06", final=False)
+    frame = read_book(studio, lines(), **OCTOBER).jobs
+    found = frame.select("job", "state", "charged_e8").sort("job").rows()
+    assert found == [("job-1", "open", 10 * CREDIT), ("job-2", "open", 0)]
+
+
+def test_categories_and_empty_texts_are_read_like_texts(studio: Ledger) -> None:
+    job = MotionControl(quality="1080p", character_orientation="video", reference_seconds="12.4")
+    quote = PriceBook.bundled().quote(job, at="2026-10-05")
+    studio.reserve("studio", quote, key="job-1", at="2026-10-05")
+    frame = read_book(studio, lines(), **OCTOBER).jobs
+    assert frame.schema["terms"] == frame.schema["wallet"] == pl.Categorical
+    texts = frame.with_columns(pl.col(pl.Categorical).cast(pl.String))
+    both = [book_frame(given) for given in (frame, texts)]
+    assert both[0].schema["terms"] == pl.Categorical
+    assert both[0].rows() == both[1].rows()
+    nothing = book_frame(texts.with_columns(pl.lit("").alias("model"), pl.lit("").alias("task")))
+    assert (nothing["model"].item(), nothing["task"].item()) == (None, None)

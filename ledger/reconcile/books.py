@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import polars as pl
 
 from ledger.jobs import Ledger
-from ledger.reconcile.frames import BOOK, FAILED, OPTIONAL, TASKS, TOP_UPS
+from ledger.reconcile.frames import BOOK, FAILED, OPTIONAL, REPEATED, TASKS, TOP_UPS
 from ledger.records import us
 from ledger.store import Session
 from ledger.store import settled as scans
 from ledger.store.settled import HOLD_COLUMNS, SETTLED_COLUMNS, TASK_COLUMNS
 from ledger.store.tasks import task_rows
 
-__all__ = ["MARGIN_US", "cash_of", "further_tasks", "read_book"]
+__all__ = ["MARGIN_US", "BookRead", "cash_of", "read_book"]
 
 T = TypeVar("T")
 
@@ -26,8 +26,8 @@ MARGIN_US = 40 * 86_400_000_000
 _ROWS = 20_000
 """Rows that become part of a frame at a time."""
 
-_REPEATED = ("kind", "wallet", "state", "terms")
-"""Texts that a book has few of."""
+_FEW = ("kind", *REPEATED)
+"""Columns of few different texts; each text is kept once."""
 
 _MOST_NAMES = 10_000
 """Names that are looked up at a time."""
@@ -55,9 +55,17 @@ _PRICE = {
 _HOLD = tuple("hold_e8" if name == "amount_e8" else name for name in HOLD_COLUMNS)
 
 
-def read_book(
-    book: Ledger, statement: pl.DataFrame, *, since_us: int, until_us: int
-) -> pl.DataFrame:
+class BookRead(NamedTuple):
+    """What a book says of a period and of what a statement names."""
+
+    jobs: pl.DataFrame
+    """One row a job, with the columns `ledger.reconcile.frames.BOOK` and `OPTIONAL`."""
+    tasks: pl.DataFrame
+    """Tasks on the statement that belong to a job beside the one it is listed with, as
+    `ledger.reconcile.frames.TASKS`."""
+
+
+def read_book(book: Ledger, statement: pl.DataFrame, *, since_us: int, until_us: int) -> BookRead:
     """Every job with something in or near a period, and every job that a statement names.
 
     Args:
@@ -65,9 +73,6 @@ def read_book(
         statement: its columns `task` and `key` name jobs of any age.
         since_us: first moment of the period, in microseconds since 1970.
         until_us: first moment after it.
-
-    Returns:
-        A frame with the columns `ledger.reconcile.frames.BOOK` and `OPTIONAL`.
     """
     around = {"since_us": since_us - MARGIN_US, "until_us": until_us + MARGIN_US}
     with book.looking() as session:
@@ -77,43 +82,35 @@ def read_book(
             _frame(rows, (*SETTLED_COLUMNS, *_HOLD), each=_read_facts), since_us, until_us
         )
         held = _frame(scans.open_holds(session, book.book, before_us=until_us), _HOLD)
-        tasks = _frame(scans.tasks_since(session, book.book, around["since_us"]), TASK_COLUMNS)
-        jobs = pl.concat([settled, _open(held)], how="diagonal")
         # A job that was charged in part is in both.
-        jobs = jobs.unique("job", keep="first", maintain_order=True)
-        unheard = _missing(statement["task"], tasks["task"])
+        held = held.join(settled.select("job"), on="job", how="anti", maintain_order="left")
+        jobs = pl.concat([settled, _open(held)], how="diagonal")
+        tasks = _frame(scans.tasks_since(session, book.book, around["since_us"]), TASK_COLUMNS)
+        unheard = _missing([statement["task"]], tasks["task"])
         older = _named(scans.tasks_named, session, book.book, unheard)
         tasks = pl.concat([tasks, _frame(older, TASK_COLUMNS)])
-        billed = tasks.join(statement.select("task"), on="task", how="semi")["task_job"]
-        names = pl.concat([statement["key"], statement["task"], billed])
-        rest = _named(scans.holds_named, session, book.book, _missing(names, jobs["job"]))
-        others = _frame(rest, (*_HOLD, "charged", "refunded", "happened_at_us"))
-        jobs = pl.concat([jobs, _elsewhere(others, since_us, until_us)], how="diagonal")
-        frame = _finished(jobs, _tasks(tasks, statement, jobs), us(book.now()))
-        asked = _differing(frame, statement)
-        nets = [(job, _net(book, session, task, hold_e8)) for job, task, hold_e8 in asked]
-    told = pl.DataFrame(nets, schema={"job": pl.String, "task_net_e8": pl.Int64}, orient="row")
-    frame = frame.join(told, on="job", how="left", maintain_order="left")
-    return frame.select(*BOOK, *OPTIONAL)
-
-
-def further_tasks(book: Ledger, jobs: pl.DataFrame, statement: pl.DataFrame) -> pl.DataFrame:
-    """The tasks on a statement that belong to a job beside the one it is listed with.
-
-    Args:
-        book: where from.
-        jobs: what `read_book` gave.
-        statement: its column `task`.
-
-    Returns:
-        A frame with the columns `ledger.reconcile.frames.TASKS`.
-    """
-    with book.looking() as session:
-        rows = _named(
-            scans.tasks_named, session, book.book, _missing(statement["task"], jobs["task"])
+        billed = tasks.join(statement.select("task"), on="task", how="semi")
+        names = _missing([statement["key"], statement["task"], billed["task_job"]], jobs["job"])
+        others = _frame(
+            _named(scans.holds_named, session, book.book, names),
+            (*_HOLD, "charged", "refunded", "happened_at_us"),
         )
-        found = _frame(rows, TASK_COLUMNS)
-    return found.select("task", pl.col("task_job").alias("job")).select(*TASKS)
+        jobs = pl.concat([jobs, _elsewhere(others, since_us, until_us)], how="diagonal")
+        tasks = _tasks(tasks, statement, jobs)
+        frame = _finished(jobs, tasks, us(book.now()))
+        asked = _differing(frame, statement)
+        nets = [(place, _net(book, session, task, hold_e8)) for place, task, hold_e8 in asked]
+    further = billed.join(frame.select("task"), on="task", how="anti", maintain_order="left")
+    return BookRead(
+        frame.with_columns(_placed(nets, frame.height)).select(*BOOK, *OPTIONAL),
+        further.select("task", pl.col("task_job").alias("job")).select(*TASKS),
+    )
+
+
+def _placed(nets: Sequence[tuple[int, int | None]], height: int) -> pl.Series:
+    """What tasks cost in the end, at the places of their jobs."""
+    told = pl.repeat(None, height, dtype=pl.Int64, eager=True).alias("task_net_e8")
+    return told.scatter([place for place, _ in nets], [net_e8 for _, net_e8 in nets])
 
 
 def cash_of(book: Ledger, *, since_us: int, until_us: int) -> pl.DataFrame:
@@ -131,25 +128,14 @@ def _frame(
 ) -> pl.DataFrame:
     """Rows as a frame, a part at a time, so that they never stand in memory as objects."""
     schema = {name: _TYPES.get(name, pl.String) for name in columns}
-    parts = (pl.DataFrame(part, schema=schema, orient="row") for part in _parts(rows, _ROWS))
-    same = pl.col([name for name in _REPEATED if name in columns])
-    found = [each(part).with_columns(same.cast(pl.Categorical)) for part in parts]
+    few = pl.col([name for name in _FEW if name in columns])
+    found = [
+        each(pl.DataFrame(part, schema=schema, orient="row")).with_columns(few.cast(pl.Categorical))
+        for part in _parts(rows, _ROWS)
+    ]
     if not found:
-        return each(pl.DataFrame(schema=schema))
-    return _shared(pl.concat(found))
-
-
-def _shared(frame: pl.DataFrame) -> pl.DataFrame:
-    """Texts that repeat as views of one copy each; a cast would copy every one of them."""
-    for name in _REPEATED:
-        if name in frame.columns:
-            codes = frame[name].to_physical()
-            distinct = frame.select(name, code=codes).unique("code").drop_nulls().sort("code")
-            texts = distinct[name].cast(pl.String)
-            places = distinct["code"].search_sorted(codes.fill_null(0))
-            shown = texts.extend_constant(None, 1).gather(places)
-            frame = frame.with_columns(pl.when(codes.is_not_null()).then(shown).alias(name))
-    return frame
+        return each(pl.DataFrame(schema=schema)).with_columns(few.cast(pl.Categorical))
+    return pl.concat(found)
 
 
 def _read_facts(moves: pl.DataFrame) -> pl.DataFrame:
@@ -175,13 +161,18 @@ def _named(
         yield from find(session, book, some)
 
 
-def _missing(wanted: pl.Series, known: pl.Series) -> list[str]:
-    names = wanted.drop_nulls().unique(maintain_order=True).alias("name").to_frame()
-    names = names.filter(pl.col("name") != "")
-    left: list[str] = names.join(known.alias("name").to_frame(), on="name", how="anti")[
-        "name"
-    ].to_list()
-    return left
+def _missing(wanted: Sequence[pl.Series], known: pl.Series) -> list[str]:
+    """Names that are not known yet, each once."""
+    unknown = known.alias("name").to_frame()
+    left = [
+        names.alias("name")
+        .to_frame()
+        .filter(pl.col("name") != "")
+        .join(unknown, on="name", how="anti", maintain_order="left")
+        for names in wanted
+        if names.null_count() < len(names)
+    ]
+    return pl.concat(left)["name"].unique(maintain_order=True).to_list() if left else []
 
 
 def _settled(moves: pl.DataFrame, since_us: int, until_us: int) -> pl.DataFrame:
@@ -210,7 +201,9 @@ def _settled(moves: pl.DataFrame, since_us: int, until_us: int) -> pl.DataFrame:
         "late",
     )
     several = (
+        # A database gives them in any order.
         moves.filter(~alone)
+        .sort("told_us", "seconds", maintain_order=True)
         .group_by("job", maintain_order=True)
         .agg(
             *(pl.col(name).first() for name in _HOLD[1:]),
@@ -218,7 +211,7 @@ def _settled(moves: pl.DataFrame, since_us: int, until_us: int) -> pl.DataFrame:
                 pl.col("amount_e8").filter(counts).sum().alias(name)
                 for name, counts in sums.items()
             ),
-            pl.col("seconds").filter(charge).last(),
+            pl.col("seconds").filter(charge).drop_nulls().last(),
             at.filter(charge & when[""]).min().fill_null(at.min()).alias("at_us"),
             pl.col("late").max(),
         )
@@ -258,66 +251,84 @@ def _tasks(tasks: pl.DataFrame, statement: pl.DataFrame, jobs: pl.DataFrame) -> 
 
     A job may be named like its task.
     """
-    on_bill = statement.select("task").unique().with_columns(on_bill=pl.lit(value=True))
-    tasks = tasks.join(on_bill, on="task", how="left").sort(
-        pl.col("on_bill").fill_null(value=False),
-        ~pl.col("task_status").is_in(FAILED).fill_null(value=False),
-        descending=True,
-        maintain_order=True,
-    )
-    tasks = tasks.drop("on_bill").unique("task_job", keep="first", maintain_order=True)
+    on_bill = statement.select("task").drop_nulls().unique()
+    several = ~tasks["task_job"].is_unique()
+    if several.any():
+        billed = tasks["task"].is_in(on_bill["task"].implode())
+        failed = tasks["task_status"].is_in(FAILED).fill_null(value=False)
+        first = pl.select(billed.cast(pl.Int8) * 2 + ~failed).to_series()
+        tasks = tasks.with_columns(first.alias("first")).sort(
+            "first", descending=True, maintain_order=True
+        )
+        tasks = tasks.drop("first").unique("task_job", keep="first", maintain_order=True)
     named = jobs.select(task="job", task_job="job").join(on_bill, on="task", how="semi")
     named = named.join(tasks, on="task_job", how="anti")
     return pl.concat([tasks, named], how="diagonal")
 
 
 def _finished(jobs: pl.DataFrame, tasks: pl.DataFrame, now_us: int) -> pl.DataFrame:
-    jobs = jobs.join(tasks, left_on="job", right_on="task_job", how="left", maintain_order="left")
+    # Joined beside the jobs and not with them: a join copies every column of both.
+    task = (
+        jobs.select("job")
+        .join(tasks, left_on="job", right_on="task_job", how="left", maintain_order="left")
+        .select("task", "task_status")
+    )
+    price = (
+        jobs.select("terms")
+        .join(_prices(jobs["terms"]), on="terms", how="left", maintain_order="left")
+        .select(*_PRICE)
+    )
     overdue = (pl.col("state") == "open") & (pl.col("deadline_us") <= now_us)
-    jobs = jobs.join(_prices(jobs["terms"]), on="terms", how="left", maintain_order="left")
+    unknown = pl.lit("unknown", dtype=pl.Categorical)
     amounts = [
         name for name in (*BOOK, *OPTIONAL) if name.endswith("_e8") and name != "task_net_e8"
     ]
     return jobs.select(
         "job",
         "wallet",
-        "task",
         pl.col("job").alias("key"),
-        *_PRICE,
         "terms",
-        pl.when(overdue).then(pl.lit("unknown")).otherwise("state").alias("state"),
+        pl.when(overdue).then(unknown).otherwise("state").alias("state"),
         *(pl.col(name).fill_null(0) for name in amounts),
         "seconds",
         "at_us",
         pl.col("late").fill_null(0),
-        "task_status",
         "deadline_us",
         "last_seq",
-    )
+    ).hstack([*task, *price])
 
 
 def _prices(terms: pl.Series) -> pl.DataFrame:
     """What distinct terms say of the price: a thousand jobs share one."""
-    field = pl.col("terms").str.json_path_match
-    found = pl.DataFrame({"terms": terms.drop_nulls().unique()}, schema={"terms": pl.String})
-    return found.with_columns(
-        field(f"$.price.{name}").alias(column) for column, name in _PRICE.items()
+    distinct = terms.drop_nulls().unique().alias("terms")
+    field = distinct.cast(pl.String).str.json_path_match
+    price = {column: field(f"$.price.{name}") for column, name in _PRICE.items()}
+    return pl.DataFrame([distinct]).with_columns(
+        column.cast(pl.Categorical).alias(name) for name, column in price.items()
     )
 
 
-def _differing(frame: pl.DataFrame, statement: pl.DataFrame) -> Iterator[tuple[str, str, int]]:
-    """Job, task and hold where the statement says another sum, or nothing: few in a good month."""
+def _differing(frame: pl.DataFrame, statement: pl.DataFrame) -> Iterator[tuple[int, str, int]]:
+    """Place, task and hold of jobs of which the statement says another sum, or nothing.
+
+    They are few in a good month.
+    """
+    told = frame.with_row_index("place").filter(pl.col("task").is_not_null())
+    told = told.select(
+        *("place", "task", "key", "hold_e8"),
+        (pl.col("charged_e8").cast(pl.Int128) - pl.col("refunded_e8")).alias("ours"),
+        pl.col("task_status").is_in(FAILED).fill_null(value=False).alias("failed"),
+        pl.col("state").is_in(["open", "unknown"]).alias("open"),
+    )
     amount = pl.col("amount_e8").fill_null(0).cast(pl.Int128).sum()
     back = pl.col("refunded_e8").fill_null(0).cast(pl.Int128).sum()
-    by_task = statement.group_by("task").agg((amount - back).alias("theirs"))
-    by_key = statement.group_by("key").agg((amount - back).alias("of_key"))
-    both = frame.filter(pl.col("task").is_not_null()).join(by_task, on="task", how="left")
-    both = both.join(by_key, on="key", how="left")
-    theirs = pl.coalesce("theirs", "of_key")
-    ours = pl.col("charged_e8").cast(pl.Int128) - pl.col("refunded_e8")
-    settled = pl.col("task_status").is_in(["failed", "cancelled"])
-    looked_at = ours.ne_missing(theirs) | settled | pl.col("state").is_in(["open", "unknown"])
-    yield from both.filter(looked_at).select("job", "task", "hold_e8").iter_rows()
+    for name in ("task", "key"):
+        lines = statement.select(name, "amount_e8", "refunded_e8")
+        sums = lines.join(told, on=name, how="semi").group_by(name).agg(theirs=amount - back)
+        told = told.join(sums, on=name, how="left", suffix="_of_key", maintain_order="left")
+    theirs = pl.coalesce("theirs", "theirs_of_key")
+    looked_at = pl.col("ours").ne_missing(theirs) | pl.col("failed") | pl.col("open")
+    yield from told.filter(looked_at).select("place", "task", "hold_e8").iter_rows()
 
 
 def _net(book: Ledger, session: Session, task: str, hold_e8: int) -> int | None:

@@ -6,7 +6,7 @@ Int128, so that no bill can overflow one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, NamedTuple
 
 import polars as pl
@@ -19,6 +19,7 @@ __all__ = [
     "FAILED",
     "INVOICES",
     "OPTIONAL",
+    "REPEATED",
     "SETTLED",
     "STATEMENT",
     "TASKS",
@@ -93,6 +94,12 @@ OPTIONAL: Columns = {
 """Further columns of a book: what was refunded around the period, and the number of the job's last
 entry; nothing, where left out."""
 
+REPEATED = (
+    *("wallet", "model", "quality", "orientation", "version", "channel", "terms", "state"),
+    "task_status",
+)
+"""Columns of a book that have few different texts."""
+
 TOP_UPS: Columns = {
     "wallet": pl.String,
     "key": pl.String,
@@ -137,8 +144,12 @@ class Sides(NamedTuple):
     """`task` and `_job`: every task that names a job."""
 
 
-def checked(frame: pl.DataFrame, columns: Columns, name: str) -> pl.DataFrame:
+def checked(
+    frame: pl.DataFrame, columns: Columns, name: str, *, few: Collection[str] = ()
+) -> pl.DataFrame:
     """The frame with exactly these columns, in their types; an empty text is none.
+
+    Columns of `few` different texts stay categories where they come as such.
 
     Raises:
         InvalidInput: a column is missing, or cannot be read as its type.
@@ -153,11 +164,21 @@ def checked(frame: pl.DataFrame, columns: Columns, name: str) -> pl.DataFrame:
         if not fits and found != pl.Null:
             wanted = "text" if kind is pl.String else "whole numbers"
             raise InvalidInput(f"the {name}: column {column} must be {wanted}, not {found}")
-    cast = [pl.col(column).cast(kind) for column, kind in columns.items()]
-    return frame.select(
-        pl.when(column != "").then(column).name.keep() if kind is pl.String else column
-        for column, kind in zip(cast, columns.values(), strict=True)
+    fitting = [
+        frame[column]
+        if column in few and frame.schema[column] == pl.Categorical
+        else frame[column].cast(kind)
+        for column, kind in columns.items()
+    ]
+    # Where nothing is empty, nothing is copied.
+    empty = [column.name for column in fitting if _has_empty(column)]
+    return pl.DataFrame(fitting).with_columns(
+        pl.when(pl.col(column) != "").then(column).alias(column) for column in empty
     )
+
+
+def _has_empty(texts: pl.Series) -> bool:
+    return isinstance(texts.dtype, (pl.String, pl.Categorical)) and bool((texts == "").any())
 
 
 def prepared(
@@ -218,7 +239,7 @@ def book_frame(book: pl.DataFrame) -> pl.DataFrame:
         InvalidInput: a column is missing or of the wrong type, or a job is there twice.
     """
     known = {name: kind for name, kind in OPTIONAL.items() if name in book.columns}
-    frame = checked(book, {**BOOK, **known}, "book")
+    frame = checked(book, {**BOOK, **known}, "book", few=REPEATED)
     frame = frame.with_columns(
         pl.lit(0, dtype=pl.Int64).alias(name) for name in OPTIONAL if name not in known
     )

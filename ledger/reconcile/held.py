@@ -18,7 +18,7 @@ from ledger.jobs import Ledger
 from ledger.pricing import PriceSource
 from ledger.reconcile.again import charged_again
 from ledger.reconcile.assigned import assigned
-from ledger.reconcile.books import cash_of, further_tasks, read_book
+from ledger.reconcile.books import cash_of, read_book
 from ledger.reconcile.frames import INVOICES
 from ledger.reconcile.kept import record_of
 from ledger.reconcile.reconciling import HOUR_US, reconcile
@@ -125,7 +125,7 @@ def reconcile_book(
     prices = book.prices if prices is None else prices
     given = assigned(book, bill)
     lines = given.statement
-    jobs = read_book(book, lines, since_us=since_us, until_us=until_us)
+    jobs, tasks = read_book(book, lines, since_us=since_us, until_us=until_us)
     jobs = as_billed(book, jobs, since_us=since_us, until_us=until_us)
     result = reconcile(
         jobs,
@@ -138,7 +138,7 @@ def reconcile_book(
         tolerance=tolerance,
         cash=None if invoices is None else _invoices(invoices),
         book_cash=None if invoices is None else cash_of(book, since_us=since_us, until_us=until_us),
-        tasks=_tasks(jobs, further_tasks(book, jobs, lines), given.tasks),
+        tasks=_tasks(jobs, tasks, given.tasks),
         window_us=window_us,
     )
     if given.names:

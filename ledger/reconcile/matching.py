@@ -129,6 +129,7 @@ def _jobs_left(sides: Sides, pairs: pl.DataFrame, prices: PriceSource) -> pl.Dat
     ).filter(pl.col("net") != 0)
     jobs = jobs.join(pairs.select("_job"), on="_job", how="anti")
     told = sides.book.select(pl.col("job").alias("name"), "model", "quality")[jobs["_job"]]
+    told = told.with_columns(pl.col("model", "quality").cast(pl.String))
     return jobs.hstack(told.with_columns(model_ids(told, prices)))
 
 
