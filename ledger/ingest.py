@@ -1,8 +1,9 @@
 """Files of the provider's messages, read into a book: a part at a time, and nothing twice.
 
 A file is JSON lines: each line is what the provider answers or calls back, alone or in an envelope
-that names the job and the time of receipt. About two thousand messages are one transaction, which
-also says how far the file was read; after a kill the next call goes on there.
+that names the job and the time of receipt. Some four thousand lines are one transaction, which also
+says how far the file was read; after a kill the next call goes on there. Of a large file, a second
+process reads the lines ahead while this one writes.
 """
 
 from __future__ import annotations
@@ -22,16 +23,21 @@ from typing import IO, Any, Final, NamedTuple, cast
 
 from ledger.book.told import Applied
 from ledger.book.work import Heard
-from ledger.errors import InvalidInput, InvalidMessage
-from ledger.evolink.tasks import read_messages
+from ledger.errors import InvalidInput
+from ledger.evolink.tasks import FactsWithText, Part, PartRead, PartReader
 from ledger.evolink.tasks.text import MAX_BYTES
-from ledger.jobs import Ledger, heard
+from ledger.jobs import Ledger
 from ledger.records import ImportRecord
 
 __all__ = ["Ingested", "InvalidLine", "ingest_tasks"]
 
-MESSAGES_AT_ONCE: Final = 2_000
-"""About so many messages are one transaction."""
+LINES_AT_ONCE: Final = 4_000
+"""At most so many lines are one transaction."""
+
+_BYTES_AT_ONCE: Final = 2 * 1024 * 1024
+"""From so many bytes on, fewer lines are one; each may be a list of tasks."""
+
+_BLOCK_BYTES: Final = 64 * 1024
 
 MOST_LISTED: Final = 20
 """Most invalid lines that are listed; all are counted."""
@@ -98,6 +104,9 @@ def ingest_tasks(
     Lines that cannot be read are listed and counted, and the others are in. What was read from a
     stream is kept as well, but a stream that was cut off is read again from its beginning.
 
+    From 8 MiB on, and with more than one processor, a second Python process reads ahead; it ends
+    with this call, and where it cannot be started or ends too early, all is read in this one.
+
     Args:
         ledger: the book.
         source: a file (`.gz` is unpacked on the way), or a stream of bytes.
@@ -126,8 +135,7 @@ def ingest_tasks(
     )
 
 
-@dataclass(slots=True)
-class _Place:
+class _Place(NamedTuple):
     """How far a file was read."""
 
     lines: int = 0
@@ -194,51 +202,42 @@ class _Reading:
         self.ledger, self.file = ledger, file
         self.at = _Place() if before is None else _Place(before.lines, before.offset_bytes)
         self.counts = _Counts.read(None if before is None else before.result)
-        self.waiting: list[Heard] = []
 
     def run(self, progress: Callable[[int], None] | None) -> None:
         """Read all that is left."""
         file = self.file
-        for line, text in file.texts(self.at):
-            self._hear(line, text)
-            if len(self.waiting) >= MESSAGES_AT_ONCE:
-                self._tell()
+        with PartReader(size_bytes=file.size_bytes - self.at.offset_bytes) as reader:
+            for part, found in reader.read(file.parts(self.at)):
+                self._tell(part, found)
                 if progress is not None:
                     progress(self.counts.messages)
-        self._tell()
         file.check_unchanged()
         # What came before its job was reserved, elsewhere or in this file, need not wait any more.
         self.counts = self.counts.plus(self.ledger.catch_up())
         digest = file.digest or file.seen.digest()
         self.ledger.tell([], imported=lambda _: self._record(digest, self.counts, complete=1))
 
-    def _hear(self, line: int, text: bytes | None) -> None:
-        """Take up what a line says; one that cannot be read is counted."""
-        if text is None:
-            problem = f"has more than {MAX_BYTES // 1024 // 1024} MiB"
+    def _tell(self, part: Part, found: PartRead) -> None:
+        """Keep what a part says, do what it asks for, and note how far the file was read."""
+        self.at = _Place(part.last_line, part.end_bytes)
+        for line, problem in found.problems:
             self.counts = self.counts.refused(line, problem)
+        self.counts = self.counts._replace(messages=self.counts.messages + len(found.messages))
+        facts = [FactsWithText.of(*item) for item in found.facts]
+        heard = [
+            Heard(task, job, model, received_us, body, facts[place])
+            for task, job, model, received_us, body, place in found.messages
+        ]
+        before, digest = self.counts, self.file.digest
+        if digest is None:
+            self.counts = before.plus(self.ledger.tell(heard))
             return
-        if text.isspace():
-            return
-        try:
-            messages = read_messages(text)
-        except InvalidMessage as error:
-            problem = "; ".join(map(str, error.faults))
-            self.counts = self.counts.refused(line, problem)
-            return
-        self.counts = self.counts._replace(messages=self.counts.messages + len(messages))
-        self.waiting += map(heard, messages)
 
-    def _tell(self) -> None:
-        """Keep what was heard, do what it asks for, and note how far the file was read."""
-        digest, applied = self.file.digest, []
-        if digest is not None:
-            applied = self.ledger.tell(
-                self.waiting, imported=lambda done: self._record(digest, self.counts.plus(done))
-            )
-        elif self.waiting:
-            applied = self.ledger.tell(self.waiting)
-        self.counts, self.waiting = self.counts.plus(applied), []
+        def imported(done: list[Applied]) -> ImportRecord:
+            self.counts = before.plus(done)
+            return self._record(digest, self.counts)
+
+        self.ledger.tell(heard, imported=imported)
 
     def _record(self, digest: bytes, counts: _Counts, *, complete: int = 0) -> ImportRecord:
         return ImportRecord(
@@ -269,21 +268,26 @@ def _rare_collections() -> Iterator[None]:
 
 
 class _File:
-    """A file or a stream, as lines."""
+    """A file or a stream, as parts of whole lines."""
 
     def __init__(self, stream: IO[bytes], name: str, *, digest: bytes | None) -> None:
         self.stream, self.name, self.digest = stream, name, digest
         """`digest` is SHA-256 of the file; None for a stream, which is known only at its end."""
         self.seen = sha256()
         """Of what was read of a stream."""
+        self.size_bytes = 0
+        """Of what is to be read; 0 where that is not known."""
         self.raw: IO[bytes] | None = None
         self._was: tuple[int, ...] = ()
+        self._held = b""
+        """What was read, and belongs to no part yet."""
+        self._is_over = False
 
-    def texts(self, at: _Place) -> Iterator[tuple[int, bytes | None]]:
-        """Number and text of each line behind a place; the place moves on with them.
+    def parts(self, at: _Place) -> Iterator[Part]:
+        """The lines behind a place, some at a time.
 
-        A file that is one document over many lines is one text. None stands for a line that is
-        longer than any message.
+        A file that is one document over many lines is one part, and so is a line that is longer
+        than any message, without its text.
 
         Raises:
             InvalidInput: not a text in UTF-8, or an archive that is not whole.
@@ -291,40 +295,78 @@ class _File:
         try:
             if at.offset_bytes:
                 self.stream.seek(at.offset_bytes)
-            while text := self._part(MAX_BYTES + 2, at):
-                number = at.lines + 1
-                if number == 1:
+            while text := self._lines():
+                line, is_one, problem = at.lines + 1, False, None
+                if line == 1:
                     self._require_utf8(text)
-                    if text.removeprefix(b"\xef\xbb\xbf").strip() in {b"{", b"["}:
-                        text += self._rest(at)
-                at.lines += text.count(b"\n") + (not text.endswith(b"\n"))
-                too_long = len(text) > MAX_BYTES + 1
-                while too_long and text and not text.endswith(b"\n"):
-                    text = self._part(MAX_BYTES, at)
-                yield number, None if too_long else text
+                    first, _, _ = text.partition(b"\n")
+                    is_one = first.removeprefix(b"\xef\xbb\xbf").strip() in {b"{", b"["}
+                if is_one:
+                    text += self._rest(len(text))
+                lines, size = text.count(b"\n") + (not text.endswith(b"\n")), len(text)
+                if len(text) > MAX_BYTES + 1 and lines == 1:
+                    problem = f"has more than {MAX_BYTES // 1024 // 1024} MiB"
+                    size += 0 if text.endswith(b"\n") else self._skip()
+                    text = b""
+                at = _Place(at.lines + lines, at.offset_bytes + size)
+                yield Part(line, text, at.lines, at.offset_bytes, is_one, problem)
         except (gzip.BadGzipFile, EOFError, zlib.error):
             problem = "is not a whole gzip archive; what was read before it breaks off is kept"
             raise InvalidInput(f"{self.name}: {problem}") from None
         except OSError as error:
             raise InvalidInput(f"{self.name}: cannot be read: {error.strerror or error}") from None
 
-    def _part(self, most: int, at: _Place) -> bytes:
-        """A line, or as much of it as is wanted."""
-        text = self.stream.readline(most)
-        at.offset_bytes += len(text)
-        if self.digest is None:
-            self.seen.update(text)
-        return text
+    def _lines(self) -> bytes:
+        """The next lines, or the one that is too long; it and the last one may lack their end.
 
-    def _rest(self, at: _Place) -> bytes:
-        """All of a document whose first line was read."""
-        parts, size = [], 0
-        while part := self._part(MAX_BYTES, at):
-            parts.append(part)
-            size += len(part)
-            if size > MAX_BYTES:
-                raise InvalidInput(f"{self.name}: {_ONE_DOCUMENT}")
-        return b"".join(parts)
+        Nothing where the file ends.
+        """
+        blocks, size, ends = [self._held], len(self._held), self._held.count(b"\n")
+        while not self._is_over and ends < LINES_AT_ONCE:
+            if size > MAX_BYTES or (ends and size >= _BYTES_AT_ONCE):
+                break
+            block = self._read()
+            blocks.append(block)
+            size, ends = size + len(block), ends + block.count(b"\n")
+        text = b"".join(blocks)
+        end = len(text)
+        if ends and text.find(b"\n", 0, MAX_BYTES + 1) < 0:
+            end = text.index(b"\n") + 1
+        elif ends >= LINES_AT_ONCE:
+            end -= len(text.split(b"\n", LINES_AT_ONCE)[-1])
+        elif ends and not self._is_over:
+            end = text.rindex(b"\n") + 1
+        self._held = text[end:]
+        return text[:end]
+
+    def _read(self) -> bytes:
+        """The next block; nothing at the end, behind which a file may have grown meanwhile."""
+        block = b"" if self._is_over else self.stream.read(_BLOCK_BYTES)
+        self._is_over = not block
+        if self.digest is None:
+            self.seen.update(block)
+        return block
+
+    def _rest(self, size: int) -> bytes:
+        """All that is left of a document of which so many bytes are known."""
+        blocks = [self._held]
+        self._held = b""
+        while (size := size + len(blocks[-1])) <= MAX_BYTES and (block := self._read()):
+            blocks.append(block)
+        if size > MAX_BYTES:
+            raise InvalidInput(f"{self.name}: {_ONE_DOCUMENT}")
+        return b"".join(blocks)
+
+    def _skip(self) -> int:
+        """Pass over what is left of a line; how many bytes."""
+        size = 0
+        while block := self._read():
+            end = block.find(b"\n") + 1
+            if end:
+                self._held = block[end:]
+                return size + end
+            size += len(block)
+        return size
 
     def _require_utf8(self, text: bytes) -> None:
         if text.startswith((b"\xff\xfe", b"\xfe\xff")):
@@ -335,6 +377,7 @@ class _File:
     def watch(self, raw: IO[bytes]) -> None:
         """Remember what the file looks like before it is read."""
         self.raw, self._was = raw, _looks(raw)
+        self.size_bytes = self._was[0]
 
     def check_unchanged(self) -> None:
         """Raise InvalidInput if the file is not what it was when its digest was taken."""
@@ -374,6 +417,7 @@ def _opened(source: str | Path | IO[bytes], name: str | None) -> Iterator[_File]
         raw.seek(0)
         if path.suffix.lower() == ".gz":
             file.stream = cast("IO[bytes]", gzip.GzipFile(fileobj=raw, mode="rb"))
+            file.size_bytes = 0
         yield file
 
 

@@ -6,12 +6,16 @@ import gzip
 import io
 import json
 import os
-from collections.abc import Iterator, Sequence
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
 from random import Random
+from select import select
 from typing import Any
 
 import pytest
@@ -24,6 +28,7 @@ from ledger import Ledger
 from ledger import ingest as ingesting
 from ledger.book import Reserve
 from ledger.errors import InvalidInput
+from ledger.evolink.tasks import Part, parts, read_part
 from ledger.evolink.tasks.text import MAX_BYTES
 from ledger.ingest import Ingested, InvalidLine, ingest_tasks
 
@@ -292,7 +297,7 @@ def fill(pipe: str, lines: Sequence[str], _: Connection) -> None:
 def test_a_file_that_changes_while_it_is_read_is_not_marked_as_read(
     studio: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingesting, "MESSAGES_AT_ONCE", 50)
+    monkeypatch.setattr(ingesting, "LINES_AT_ONCE", 50)
     path = write(tmp_path, month())
 
     def grow(_: int) -> None:
@@ -323,7 +328,7 @@ class Stop(Exception):
 def test_a_reading_that_was_cut_off_goes_on_where_it_was(
     studio: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingesting, "MESSAGES_AT_ONCE", 50)
+    monkeypatch.setattr(ingesting, "LINES_AT_ONCE", 50)
     path = write(tmp_path, [*month(), "nonsense"])
 
     def stop(messages: int) -> None:
@@ -355,7 +360,7 @@ def test_a_reading_that_was_cut_off_goes_on_where_it_was(
 def test_a_packed_reading_goes_on_as_well(
     studio: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ingesting, "MESSAGES_AT_ONCE", 50)
+    monkeypatch.setattr(ingesting, "LINES_AT_ONCE", 50)
     path = tmp_path / "tasks.jsonl.gz"
     path.write_bytes(gzip.compress("\n".join(month()).encode()))
 
@@ -372,7 +377,7 @@ def read_until(url: str, book: str, path: str, statement: int, tells: Connection
     """Read a file in small parts and die at a statement."""
     fuse = writers.Fuse()
     writers.watch(fuse)
-    ingesting.MESSAGES_AT_ONCE = 25  # type: ignore[misc]
+    ingesting.LINES_AT_ONCE = 25  # type: ignore[misc]
     with Ledger(url, book=book, clock=noon) as ledger:
         fuse.left = statement
         ingest_tasks(ledger, path)
@@ -448,3 +453,195 @@ def test_two_who_read_the_same_file_at_once(database_url: str, book: str, tmp_pa
 def test_the_task_of_a_message_is_known(studio: Ledger, tmp_path: Path) -> None:
     ingest_tasks(studio, write(tmp_path, [envelope(COMPLETED)]))
     assert [item.task.id for item in studio.tasks()] == [TASK]
+
+
+# A second process that reads
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any file is large enough for a second process, and has many parts."""
+    monkeypatch.setattr(ingesting, "LINES_AT_ONCE", 20)
+    monkeypatch.setattr(parts, "LARGE_BYTES", 0)
+    monkeypatch.setattr(parts, "_processors", lambda: 2)
+
+
+def children() -> set[int]:
+    """The processes that this one has started, and whose end it has not asked for."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # Behind the name in brackets stand the state and the parent.
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == os.getpid():
+                found.add(int(stat.parent.name))
+    return found
+
+
+def alone(before: set[int]) -> Callable[[int], None]:
+    """What is sure at every step that there is no process that was not there before."""
+
+    def check(_: int) -> None:
+        assert children() == before
+
+    return check
+
+
+def ends(pid: int) -> bool:
+    """Whether a process ends by itself."""
+    try:
+        watched = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select([watched], [], [], writers.PATIENCE_SECONDS)[0])
+    finally:
+        os.close(watched)
+
+
+def ingested(url: str, book: str, path: Path, progress: Any = None) -> tuple[Ingested, Any]:
+    """What came of a file in a new book, and the book."""
+    with Ledger(url, book=book, clock=noon) as ledger:
+        begin(ledger)
+        found = ingest_tasks(ledger, path, progress=progress)
+        assert ledger.verify().findings == ()
+        return found, seen(ledger)
+
+
+def test_a_second_process_reads_as_this_one_does(
+    database_url: str, book: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: None
+) -> None:
+    lines = month()
+    two = f"[{body('processing', task='other-1')},{body('processing', task='other-2')}]"
+    lines[70:70] = ["", "nonsense", two, '{"id": "task-1", "status": ']
+    path, before = write(tmp_path, lines), children()
+    began: list[set[int]] = []
+    there = ingested(
+        database_url, f"{book}-there", path, lambda _: began.append(children() - before)
+    )
+    assert [len(pids) for pids in began] == [1] * 9  # 168 lines, 20 at once
+    assert len(set.union(*began)) == 1
+    assert children() == before
+    monkeypatch.setattr(parts, "_processors", lambda: 1)
+    here = ingested(database_url, f"{book}-here", path, alone(before))
+    assert here == there
+    assert [item.line for item in there[0].invalid_lines] == [72, 74]
+
+
+@pytest.mark.parametrize("part", [1, 2, 5, 8])
+def test_a_second_process_that_is_killed_is_not_needed(
+    database_url: str, book: str, tmp_path: Path, large: None, part: int
+) -> None:
+    path, before, told = write(tmp_path, month()), children(), count(1)
+    killed = []
+
+    def kill(_: int) -> None:
+        if next(told) == part:
+            for pid in children() - before:
+                os.kill(pid, signal.SIGKILL)
+                killed.append(pid)
+
+    found, _ = ingested(database_url, book, path, kill)
+    assert len(killed) == 1
+    assert (found.messages, found.new, found.charged) == (164, 124, 31)
+    assert children() == before
+
+
+def test_an_interruption_leaves_no_second_process_and_the_file_goes_on(
+    studio: Ledger, tmp_path: Path, large: None
+) -> None:
+    path, before = write(tmp_path, month()), children()
+
+    def interrupt(messages: int) -> None:
+        if messages >= 60:
+            assert len(children() - before) == 1
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ingest_tasks(studio, path, progress=interrupt)
+    assert children() == before
+    found = ingest_tasks(studio, path)
+    assert (found.resumed_after, found.messages, found.charged) == (60, 164, 31)
+
+
+def die_with_second(url: str, book: str, path: str, tells: Connection) -> None:
+    """Tell the second process while it has something to read, and be killed."""
+    ingesting.LINES_AT_ONCE = 20  # type: ignore[misc]
+    parts.LARGE_BYTES = 0  # type: ignore[misc]
+    parts._processors = lambda: 2
+
+    def tell(messages: int) -> None:
+        if messages >= 40:
+            tells.send(children())
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    with Ledger(url, book=book, clock=noon) as ledger:
+        ingest_tasks(ledger, path, progress=tell)
+
+
+def test_a_second_process_ends_when_the_first_one_is_killed(
+    database_url: str, book: str, tmp_path: Path
+) -> None:
+    with Ledger(database_url, book=book, clock=noon) as ledger:
+        begin(ledger)
+    path = str(write(tmp_path, month()))
+    with writers.process(die_with_second, database_url, book, path) as (_, hears):
+        [[second]] = writers.everything(hears)
+    assert ends(second)
+
+
+def test_a_file_that_changes_while_a_second_process_reads(
+    studio: Ledger, tmp_path: Path, large: None
+) -> None:
+    path = write(tmp_path, month())
+
+    def change(_: int) -> None:
+        path.write_bytes(path.read_bytes()[:-40])
+
+    before = children()
+    with pytest.raises(InvalidInput, match="changed while it was read"):
+        ingest_tasks(studio, path, progress=change)
+    assert children() == before
+
+
+def test_what_was_read_before_an_archive_breaks_off_is_kept(
+    studio: Ledger, tmp_path: Path, large: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingesting, "_BLOCK_BYTES", 1024)
+    path = tmp_path / "tasks.jsonl.gz"
+    whole = gzip.compress("\n".join(month() * 3).encode())
+    path.write_bytes(whole[: -len(whole) // 3])
+    told: list[int] = []
+    with pytest.raises(InvalidInput, match="not a whole gzip archive"):
+        ingest_tasks(studio, path, progress=told.append)
+    [(lines,)] = sql(studio, "SELECT lines FROM imports WHERE book = :book")
+    assert told == list(range(20, lines + 1, 20))
+    assert lines > 60
+
+
+@pytest.mark.parametrize("executable", ["", "/usr/sbin/uwsgi", "/nowhere/python3"])
+def test_where_no_python_can_be_started_the_file_is_read_here(
+    studio: Ledger,
+    tmp_path: Path,
+    large: None,
+    monkeypatch: pytest.MonkeyPatch,
+    executable: str,
+) -> None:
+    monkeypatch.setattr(sys, "executable", executable)
+    found = ingest_tasks(studio, write(tmp_path, month()), progress=alone(children()))
+    assert found.messages == 164
+
+
+def test_a_second_process_answers_in_order_and_ends_with_its_pipe() -> None:
+    asked = [Part(n, f"{line}\n".encode(), n, 0) for n, line in enumerate(month()[:3], 1)]
+    pipe, answers = io.BytesIO(), io.BytesIO()
+    for part in asked:
+        parts._write(pipe, tuple(part))
+    whole = pipe.getvalue()
+    # The last part is cut off, in its length or in its text.
+    for cut in (whole, whole + b"\x01", whole + b"\xff" + bytes(7) + b"x"):
+        answers.seek(0)
+        parts.serve(io.BytesIO(cut), answers)
+        answers.seek(0)
+        for part in asked:
+            assert parts._read(answers) == tuple(read_part(part))
+        assert parts._read(answers) is None

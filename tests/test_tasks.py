@@ -451,6 +451,16 @@ def test_what_a_policy_did_not_take_is_not_asked_for_again(studio: Ledger) -> No
     assert kinds(studio, "job-2")[2:] == [("refund", TASK, 60)]
 
 
+def test_what_was_not_taken_before_a_refund_is_not_asked_for_after_it(studio: Ledger) -> None:
+    studio.reserve("studio", 40, key="job-2", policy="cap")
+    studio.apply(envelope(used("60", task="task-a"), job="job-2"))
+    studio.apply(refund("failed", "60", task="task-a"))
+    studio.apply(envelope(used("60", task="task-b"), job="job-2"))
+    # Each time 60 are asked and 40 taken; the refund gives back 20 that never were, and 40.
+    told = [(entry.kind, entry.amount, entry.uncollected_e8) for entry in studio.history("job-2")]
+    assert told[1:] == [("charge", 40, 20 * 10**8), ("refund", 40, 0), ("charge", 40, 20 * 10**8)]
+
+
 @pytest.mark.parametrize(("charged", "back"), [(("30", "60"), "20"), (("60", "80"), "30")])
 def test_a_capped_hold_takes_the_same_in_whatever_order_a_refund_comes(
     studio: Ledger, charged: tuple[str, str], back: str

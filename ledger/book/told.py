@@ -288,7 +288,7 @@ class _Desk:
             task.new += 1
             if task.facts is None and task.text is None:
                 task.facts = item.facts
-            else:
+            elif task.facts is not item.facts:
                 task.facts = self.telling.merged(task.said(self.telling), item.facts)
             task.text = None
             if item.model is not None:
@@ -363,11 +363,9 @@ class _Desk:
         if not plan.final and not plan.net_e8 and hold.charged_e8 == hold.refunded_e8:
             return None
         lead = max(group, key=_is_lead)
-        done = all(task.row and task.row.applied and not task.linked for task in group)
-        ran = all(task.row and task.row.state == "running" for task in group)
         # What a person has done since then stays, unless the provider says something new; which it
         # does of tasks that have ended since.
-        if done and not ran and plan == self._plan_before(group, hold):
+        if _is_done(group) and plan == self._plan_before(group, hold):
             return None
         asked_e8, kept_e8 = self._so_far_e8(hold)
         theirs_e8 = kept_e8
@@ -398,7 +396,11 @@ class _Desk:
         return _plan(wants)
 
     def _so_far_e8(self, hold: Hold) -> tuple[int, int]:
-        """What was asked of a job, and what was taken of it; refunds are deducted from both."""
+        """What was asked of a job, and what was taken of it; refunds are deducted from both.
+
+        A refund gives back first what was never taken, so that only what was not taken after it
+        is asked for still.
+        """
         kept_e8 = hold.charged_e8 - hold.refunded_e8
         if hold.policy in _ALL_OR_NOTHING or hold.last_seq == hold.seq:
             return kept_e8, kept_e8
@@ -407,7 +409,9 @@ class _Desk:
         entries += [
             entry for entry in self.work.entries if entry.job == hold.job and entry.seq not in known
         ]
-        return kept_e8 + sum(entry.uncollected_e8 for entry in entries), kept_e8
+        refunds = [entry.seq for entry in entries if entry.kind == "refund"]
+        untaken = (entry.uncollected_e8 for entry in entries if entry.seq > max(refunds, default=0))
+        return kept_e8 + sum(untaken), kept_e8
 
     def _look_up_keys(self, steps: Sequence[_Step]) -> None:
         """Ask for all keys at once, whether they are free."""
@@ -511,6 +515,17 @@ _ALL_OR_NOTHING = ("owe", "reject")
 def _capped_e8(hold: Hold, net_e8: int) -> int:
     """What a hold takes of a cost however it was told, where its policy says so; otherwise 0."""
     return min(net_e8, hold.amount_e8) if hold.policy == "cap" else 0
+
+
+def _is_done(group: Sequence[_Task]) -> bool:
+    """Whether the book followed all tasks of a job before, and one of them did not run any more."""
+    ended = False
+    for task in group:
+        row = task.row
+        if row is None or not row.applied or task.linked:
+            return False
+        ended = ended or row.state != "running"
+    return ended
 
 
 def _is_lead(task: _Task) -> tuple[bool, bool]:

@@ -8,7 +8,7 @@ joining is commutative, associative and idempotent. What contradicts itself stay
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
@@ -22,6 +22,7 @@ __all__ = [
     "RUNNING",
     "Amounts",
     "Facts",
+    "FactsWithText",
     "Texts",
     "facts_from",
     "facts_of",
@@ -89,7 +90,21 @@ class Facts(NamedTuple):
     user_groups: Texts = ()
     billing_rules: Texts = ()
     created_us: int | None = None
-    """When the task was created; the earliest, if several were told."""
+    """When the task was created; the earliest, if several were told. The last field: nothing that
+    is wanted follows from it."""
+
+
+class FactsWithText(Facts):
+    """Facts that were written as text already."""
+
+    text: str | None = None
+
+    @classmethod
+    def of(cls, fields: Iterable[Any], text: str) -> FactsWithText:
+        """Facts by their fields, and what `facts_text` made of them."""
+        made = cls._make(fields)
+        made.text = text
+        return made
 
 
 def facts_of(message: TaskMessage) -> Facts:
@@ -185,7 +200,7 @@ def merged(a: Facts, b: Facts) -> Facts:
     ...     Facts(("pending",)), Facts(("completed",), used=(5,)))
     True
     """
-    if a == b:
+    if a is b or a == b:
         return a
     fields: list[Any] = [
         one if one == other else join(one, other)
@@ -252,6 +267,8 @@ def facts_text(facts: Facts) -> str:
     >>> facts_text(Facts(("completed",), used=(6531840000,), models=("kling-v3-motion-control",)))
     '{"models":["kling-v3-motion-control"],"statuses":["completed"],"used":["65.3184"]}'
     """
+    if isinstance(facts, FactsWithText) and facts.text is not None:
+        return facts.text
     told: dict[str, object] = {}
     for field, place in _IN_TEXT:
         value: Any = facts[place]
