@@ -29,6 +29,7 @@ __all__ = [
     "Shortened",
     "complain",
     "emit_json",
+    "json_text",
     "money",
     "print_csv",
     "print_figures",
@@ -66,14 +67,19 @@ def complain(message: str, *more: str) -> None:
 
 def emit_json(schema: str, data: Any, warnings: Iterable[str] = ()) -> None:
     """One JSON document in the envelope that every command uses."""
+    now = iso(datetime.now(UTC).replace(microsecond=0))
+    sys.stdout.write(json_text(schema, data, warnings, generated_at=now))
+
+
+def json_text(schema: str, data: Any, warnings: Iterable[str], *, generated_at: str) -> str:
+    """The envelope as text; a report bears the time of its data, so that it can be made again."""
     document = {
         "schema": f"kling-ledger/{schema}/v1",
-        "generated_at": iso(datetime.now(UTC).replace(microsecond=0)),
+        "generated_at": generated_at,
         "data": data,
         "warnings": list(warnings),
     }
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
 
 
 def print_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -69,6 +69,7 @@ __all__ = [
     "lot_document",
     "message_document",
     "parked_document",
+    "reconciled_document",
     "refusal_document",
     "statement_document",
     "trial_balance_document",
@@ -533,14 +534,17 @@ def statement_document(
         "opening": _figures(statement.opening_posted_e8, statement.opening_held_e8),
         "lines": [_line(line) for line in statement.lines],
         "closing": _figures(statement.closing_posted_e8, statement.closing_held_e8),
-        "reconciled": None
-        if reconciled is None
-        else {
-            "state": reconciled.state,
-            "open_breaks": reconciled.open_breaks,
-            "difference": show_credits(reconciled.difference_e8),
-            "reconciliation": reconciled.reconciliation,
-        },
+        "reconciled": None if reconciled is None else reconciled_document(reconciled),
+    }
+
+
+def reconciled_document(reconciled: Reconciled) -> ReconciledDocument:
+    """Whether a period agrees with the bill, as JSON."""
+    return {
+        "state": reconciled.state,
+        "open_breaks": reconciled.open_breaks,
+        "difference": show_credits(reconciled.difference_e8),
+        "reconciliation": reconciled.reconciliation,
     }
 
 

@@ -1,0 +1,4 @@
+"""Questions to a book, answered in rows: usage, variance, budgets, balances, and the month's pack.
+
+Needs the extra `data`.
+"""

@@ -1,0 +1,140 @@
+"""From a figure of a report down to the entries it is made of, and the prices behind them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import polars as pl
+
+from ledger.errors import Fault, InvalidEntry
+from ledger.records import Entry
+from ledger.reports.columns import Column, shown
+from ledger.reports.dimensions import is_label
+from ledger.reports.report import RECONCILED, Report, currencies
+from ledger.store import moves as scans
+
+__all__ = ["Explanation", "Piece", "explain"]
+
+
+class Piece(NamedTuple):
+    """An entry, and what it adds to a figure."""
+
+    entry: Entry
+    amount: int
+    """In the units of the column."""
+    version: str | None
+    """The version of the price that its job was quoted with."""
+
+
+class Explanation(NamedTuple):
+    """A figure, and everything that it is the sum of."""
+
+    report: Report
+    column: Column
+    row: Mapping[str, str | None]
+    """The dimensions of its row; those that are left out are summed over."""
+    amount: int
+    pieces: tuple[Piece, ...]
+    """In the order of wallets and their entries; they add up to the amount."""
+
+    @property
+    def figure(self) -> str:
+        """The figure, written out."""
+        return shown(self.amount, self.column.unit)
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """How many of the pieces each version of a price stands behind, by its name."""
+        found = Counter(piece.version for piece in self.pieces if piece.version is not None)
+        return dict(sorted(found.items()))
+
+
+def explain(report: Report, column: str, row: Mapping[str, str | None]) -> Explanation:
+    """The entries that one figure of a report is the sum of.
+
+    Args:
+        report: as it was made.
+        column: the name of a column that adds up.
+        row: values of the report's dimensions, None for jobs without one; several rows together
+            where some are left out, and the total where all are.
+
+    Raises:
+        InvalidEntry: no such column, or one that does not add up; no such dimension or row.
+    """
+    wanted = _column(report, column)
+    facts = report.facts
+    if facts is None:
+        raise InvalidEntry("the cell", [Fault("", f"{report.name} is not made of entries")])
+    named = {_dimension(report, name): value for name, value in row.items()}
+    for name, value in named.items():
+        column_of = pl.col(name).cast(pl.String)
+        facts = facts.filter(column_of.is_null() if value is None else column_of == value)
+        # A row may be there though nothing is behind it, such as that of an unused budget.
+        if facts.is_empty() and value not in report.values(name):
+            raise InvalidEntry("the cell", [Fault(name, f"has no row {value!r}")])
+    if wanted.unit == "money" and currencies(facts) > 1:
+        problem = "is of several currencies, which are not added up; name the one you mean"
+        raise InvalidEntry("the cell", [Fault("currency", problem)])
+    # An entry may be several facts, such as one on either side of a posting.
+    found = (
+        facts.group_by(pl.col("wallet").cast(pl.String), "seq")
+        .agg(pl.col(column).cast(pl.Int128).sum())
+        .filter(pl.col(column) != 0)
+        .sort("wallet", "seq")
+    )
+    pieces = tuple(_pieces(report, found))
+    return Explanation(report, wanted, named, sum(piece.amount for piece in pieces), pieces)
+
+
+def _column(report: Report, name: str) -> Column:
+    known = {column.name: column for column in report.columns}
+    found = known.get(name)
+    if found is not None and found.adds_up and not found.of:
+        return found
+    sums = [column.name for column in report.columns if column.adds_up and not column.of]
+    problem = f"has no column {name!r}; known are {', '.join(sums)}"
+    if found is not None and found.of:
+        problem = f"{name} is worked out from {' and '.join(found.of)}; explain those"
+    raise InvalidEntry("the cell", [Fault("", problem)])
+
+
+def _dimension(report: Report, name: str) -> str:
+    known = [
+        column.name
+        for column in report.columns
+        if column.unit == "text"
+        and column.name != RECONCILED.name
+        and report.facts is not None
+        and column.name in report.facts.columns
+    ]
+    for full in (name, f"label.{name}"):
+        if full in known:
+            return full
+    shown_names = ", ".join(
+        item.removeprefix("label.") if is_label(item) else item for item in known
+    )
+    problem = f"has no {name}; known are {shown_names or 'none'}"
+    raise InvalidEntry("the cell", [Fault("", problem)])
+
+
+def _pieces(report: Report, found: pl.DataFrame) -> list[Piece]:
+    book = report.asked.book
+    rows = found.rows()
+    with book.looking() as session:
+        places = [(wallet, seq) for wallet, seq, _ in rows]
+        entries = list(scans.entries_at(session, book.book, places))
+        jobs = list({entry.job for entry in entries if entry.job is not None})
+        held = scans.holds_of(session, book.book, jobs, fields=("terms",))
+        versions = {job: _version(terms) for job, terms in held}
+    return [
+        Piece(entry, int(amount), versions.get(entry.job or ""))
+        for entry, (_, _, amount) in zip(entries, rows, strict=True)
+    ]
+
+
+def _version(terms: str | None) -> str | None:
+    version: str | None = json.loads(terms or "{}").get("price", {}).get("version")
+    return version
