@@ -23,8 +23,9 @@ $(VENV)/developing: pyproject.toml | $(BIN)/python
 	$(PIP) --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
-demo: $(VENV)/installed  ## Price the example requests, a plan of jobs and a real clip
-	$(BIN)/kling-ledger demo
+demo: $(VENV)/installed  ## Price jobs, run a book for a month, and leave the month's files in build/demo
+	rm -rf build/demo
+	$(BIN)/kling-ledger demo --into build/demo
 
 test: $(VENV)/developing  ## Run the tests
 	$(BIN)/python -m pytest -n auto

@@ -31,7 +31,7 @@ from ledger.evolink.tasks import (
     wanted,
 )
 from ledger.pricebook import PriceBook
-from ledger.pricing import PriceSource, Quote
+from ledger.pricing import Charge, PriceSource, Quote
 from ledger.pricing.terms import asked_seconds
 from ledger.records import Hold, ImportRecord, TaskRecord, name
 from ledger.requests import CatalogueJob
@@ -345,6 +345,19 @@ class Ledger(Book):
         """
         if price is None:
             return super().bill(price, seconds)
+        return self.charge_under(price, seconds).credits_e8
+
+    def charge_under(self, price: Mapping[str, Any], seconds: str | None) -> Charge:
+        """What a length is charged, with its terms, under the version a hold was quoted with.
+
+        Args:
+            price: what the hold keeps of its quote; `Hold.price`.
+            seconds: the generated length, where one was told.
+
+        Raises:
+            NeedsLength: the price depends on the length, and none was given.
+            UnknownVersion: the price source does not have that version.
+        """
         prices = self._prices_of(price["version"])
         options = price.get("options")
         request = prices.job(
@@ -357,7 +370,7 @@ class Ledger(Book):
         )
         return prices.charge(
             request, seconds=seconds, version=price["version"], channel=price["channel"]
-        ).credits_e8
+        )
 
     def _prices_of(self, version: str) -> PriceSource:
         """Where a version is looked up: the given prices if it is theirs, or the book it names."""

@@ -49,6 +49,11 @@ COMMANDS = [
     ),
     *(["reconcile", name] for name in ("history", "mapping")),
     *(["period", name] for name in ("close", "reopen", "list")),
+    ["report"],
+    *(["report", name] for name in ("show", "list", "explain", "pack")),
+    ["export"],
+    *(["export", name] for name in ("entries", "holds", "jobs", "workbook", "journal")),
+    *(["export", name] for name in ("focus", "all", "check")),
     *(["db", name] for name in ("upgrade", "status", "distribute")),
 ]
 DOCUMENTS: list[tuple[str, list[str], int]] = [
@@ -648,7 +653,7 @@ def completed(line: str) -> list[str]:
             [
                 *("quote", "estimate", "demo", "prices", "wallet", "reserve", "extend", "charge"),
                 *("release", "refund", "budget", "holds", "ingest", "reconcile", "period"),
-                *("verify", "db"),
+                *("report", "export", "verify", "db"),
             ],
         ),
         ("kling-ledger holds list --state ", ["open", "unknown", "charged", "released"]),

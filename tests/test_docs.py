@@ -1,7 +1,7 @@
 """The documentation is true: its examples run, its lists are complete, its links lead somewhere.
 
-A block of TOML or JSON whose first line is a comment with a file name, such as `# deal.toml`, is
-that file for the console blocks of its page.
+A block of TOML, JSON or shell whose first line is a comment with a file name, such as
+`# deal.toml`, is that file for the console blocks of its page.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMMANDS_PAGE = DOCS / "reference" / "commands.md"
 WRITTEN = [page for page in PAGES if page != COMMANDS_PAGE]
 
 FENCE = re.compile(r"^( *)```(\w+)[^\n]*\n(.*?)^\1```", flags=re.DOTALL | re.MULTILINE)
-FILE_NAME = re.compile(r"\A# ([\w.-]+\.(?:toml|jsonl?|csv))\n")
+FILE_NAME = re.compile(r"\A# ([\w.-]+\.(?:toml|jsonl?|csv|sh))\n")
 
 
 def name(path: Path) -> str:
@@ -114,10 +114,10 @@ CONSOLE = [item for page in WRITTEN for item in typed(page)]
 @pytest.mark.parametrize("item", CONSOLE, ids=lambda item: f"{name(item.page)}:{item.line}")
 def test_console_examples_print_what_they_show(item: Typed, inputs: Path) -> None:
     for language, text, _ in blocks(item.page):
-        if language in {"toml", "json"} and (found := FILE_NAME.match(text)):
+        if language in {"toml", "json", "bash"} and (found := FILE_NAME.match(text)):
             (inputs / found[1]).write_text(text, encoding="utf-8")
-    program = shlex.join([sys.executable, "-m", "ledger"])
-    script = f'kling-ledger() {{ {program} "$@"; }}\n'
+    python = shlex.quote(sys.executable)
+    script = f'python() {{ {python} "$@"; }}\nkling-ledger() {{ {python} -m ledger "$@"; }}\n'
     for command, shown in zip(item.commands, item.shown, strict=True):
         # On a terminal an error is seen as well.
         seen = " 2>&1" if shown and shown[0].startswith("error: ") else ""
@@ -209,9 +209,12 @@ COMMAND_NAMES = [
     *("reconcile explain", "reconcile assign", "reconcile reopen", "reconcile history"),
     "reconcile mapping",
     *("period close", "period reopen", "period list"),
+    *("report show", "report list", "report explain", "report pack"),
+    *("export entries", "export holds", "export jobs", "export workbook", "export journal"),
+    *("export focus", "export all", "export check"),
     *("db upgrade", "db status", "db distribute", "db copy"),
 ]
-GROUPS = ("prices", "wallet", "budget", "holds", "reconcile", "period", "db")
+GROUPS = ("prices", "wallet", "budget", "holds", "reconcile", "period", "report", "export", "db")
 
 
 @pytest.mark.parametrize("command", COMMAND_NAMES)

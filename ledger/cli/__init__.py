@@ -59,6 +59,7 @@ from ledger.cli import (  # noqa: E402  they register on `app`
     db,
     demo,
     estimate,
+    export,
     holds,
     ingest,
     jobs,
@@ -66,6 +67,7 @@ from ledger.cli import (  # noqa: E402  they register on `app`
     prices,
     quote,
     reconcile,
+    report,
     verify,
     wallet,
 )
@@ -91,6 +93,8 @@ app.add_typer(holds.app, name="holds", rich_help_panel=_BOOK)
 app.add_typer(period.app, name="period", rich_help_panel=_BOOK)
 app.add_typer(reconcile.app, name="reconcile", rich_help_panel=_BOOK)
 app.command("ingest", epilog=ingest.EXAMPLES, rich_help_panel=_BOOK)(ingest.ingest)
+app.add_typer(report.app, name="report", rich_help_panel=_BOOK)
+app.add_typer(export.app, name="export", rich_help_panel=_BOOK)
 app.command("verify", rich_help_panel=_BOOK)(verify.verify)
 app.add_typer(db.app, name="db", rich_help_panel=_BOOK)
 

@@ -29,7 +29,8 @@ def demo(
 
     Request bodies, a real clip, a plan of jobs, where the price sources disagree; ten days of a
     book: budgets, a few hundred jobs, a refusal; and the end of its month: the provider's messages
-    and statement, every difference with its cause, corrections, closing, and the proof.
+    and statement, every difference with its cause, corrections, closing, the proof; and what
+    people and other programs read of the month.
     Every step prints the command that it runs. Nothing that is in FOLDER already is changed.
     """
     with as_file(files("ledger") / "demo") as shipped:
@@ -108,12 +109,17 @@ def _show_book(folder: Path) -> None:
 def _show_where(into: Path) -> None:
     """Where the book is that was kept, and how one goes on with it."""
     from ledger.cli.demo_book import DATABASE
+    from ledger.cli.demo_month import EXPORTS
     from ledger.cli.output import print_text
 
     path = shlex.quote(as_typed(into / DATABASE))
-    print_text(
-        f"\nThe book is kept in {path}. Try:\n   $ kling-ledger wallet lots studio --db {path}"
-    )
+    exports = shlex.quote(as_typed(into / EXPORTS))
+    found = [
+        f"\nThe book is kept in {path}.",
+        *([f"The month is in {exports}."] if (into / EXPORTS).exists() else []),
+        f"Try:\n   $ kling-ledger wallet lots studio --db {path}",
+    ]
+    print_text(" ".join(found))
 
 
 @contextmanager
@@ -144,12 +150,12 @@ def _copied(shipped: Path, into: Path) -> Path:
         InvalidInput: it is no folder; a file of the demo is there already.
     """
     from ledger.cli.demo_book import DATABASE, REQUEST
-    from ledger.cli.demo_month import CORRECTIONS, MESSAGES, STATEMENT
+    from ledger.cli.demo_month import CORRECTIONS, EXPORTS, MESSAGES, STATEMENT
     from ledger.errors import InvalidInput
 
     if into.exists() and not into.is_dir():
         raise InvalidInput(f"{into}: is not a folder")
-    written = (REQUEST, MESSAGES, STATEMENT, CORRECTIONS)
+    written = (REQUEST, MESSAGES, STATEMENT, CORRECTIONS, EXPORTS)
     for name in (*(f"{DATABASE}{ending}" for ending in ("", "-wal", "-shm")), *written):
         if (into / name).exists():
             raise _is_there(into / name)

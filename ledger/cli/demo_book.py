@@ -164,6 +164,27 @@ def _show_month(folder: Path, time: _Clock, title: Callable[[str], None]) -> Non
     _type(f"reconcile apply {corrections}")
     title("The same statement again finds nothing that is open, and the month is closed")
     _type(compare, "period close 2026-10")
+    _show_reports(folder, title)
+
+
+def _show_reports(folder: Path, title: Callable[[str], None]) -> None:
+    """What people read of the month, and what other programs do."""
+    from importlib.util import find_spec
+
+    from ledger.cli.demo_month import EXPORTS
+    from ledger.cli.output import print_text
+
+    title("What the month cost, and that the provider's bill says the same")
+    _type("report usage --period 2026-10 --by team")
+    needed = ("jinja2", "matplotlib", "plotext", "xlsxwriter")
+    if missing := [module for module in needed if find_spec(module) is None]:
+        print_text(f"   left out: {', '.join(missing)} is not installed")
+        return
+    print_text("")
+    _type("report usage --period 2026-10 --by day --plot terminal")
+    title("A folder for finance: the month's pack, FOCUS, journals, a workbook, and a manifest")
+    exports = shlex.quote(as_typed(folder / EXPORTS))
+    _type(f"export all --period 2026-10 --output {exports}", f"export check {exports}")
 
 
 # Typing commands

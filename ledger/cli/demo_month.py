@@ -19,9 +19,11 @@ if TYPE_CHECKING:
     from ledger import Ledger
     from ledger.records import Entry, Hold
 
-__all__ = ["CORRECTIONS", "MESSAGES", "STATEMENT", "look_over", "play_provider"]
+__all__ = ["CORRECTIONS", "EXPORTS", "MESSAGES", "STATEMENT", "look_over", "play_provider"]
 
 MESSAGES, STATEMENT, CORRECTIONS = "tasks.jsonl", "statement.csv", "corrections.jsonl"
+EXPORTS = "2026-10"
+"""The folder that everything about the month is written to."""
 
 _COLUMNS = ("Task ID", "Idempotency key", "Model", "Quality", "Status", "Credits", "Completed at")
 _LOST = 12

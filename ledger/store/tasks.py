@@ -16,6 +16,7 @@ __all__ = [
     "states",
     "task_rows",
     "tasks_in",
+    "tasks_of",
     "told",
     "untold",
     "waiting_with_hold",
@@ -100,6 +101,26 @@ def tasks_in(
         given.append(quiet_since_us)
     statement += " ORDER BY first_heard_at_us, id LIMIT ?"
     return [TaskRecord(*row) for row in session.rows(statement, (*given, limit))]
+
+
+def tasks_of(
+    session: Session, book: str, jobs: Collection[str], *, before_us: int
+) -> dict[str, str]:
+    """The task of each of some jobs; of several, the last that has not failed.
+
+    Only those that were heard of before a moment.
+    """
+    condition, parameter = session.one_of("job", jobs)
+    rows = session.rows(
+        f"SELECT job, id, status FROM tasks WHERE book = ? AND {condition}"
+        " AND first_heard_at_us < ?",
+        (book, parameter, before_us),
+    )
+    found: dict[str, tuple[bool, str]] = {}
+    for job, task, status in rows:
+        mine = (status not in {"failed", "cancelled"}, task)
+        found[job] = max(mine, found.get(job, mine))
+    return {job: task for job, (_, task) in found.items()}
 
 
 def overdue_without_task(session: Session, book: str, now_us: int, *, limit: int) -> list[Hold]:

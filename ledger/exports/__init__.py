@@ -1,0 +1,1 @@
+"""Files for other programs: spreadsheets, accounting, cost management, data frames."""
