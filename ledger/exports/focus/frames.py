@@ -39,7 +39,7 @@ Progress = Callable[[int], None]
 CURRENCY = "USD"
 """Billing currency of a book in which nothing was ever paid for: what the provider prices in."""
 
-_ROWS = 20_000
+_ROWS = 50_000
 _HOUR_US = 3_600_000_000
 _SECOND_US = 1_000_000
 
