@@ -40,6 +40,7 @@ CURRENCY = "USD"
 """Billing currency of a book in which nothing was ever paid for: what the provider prices in."""
 
 _ROWS = 50_000
+_AT_ONCE = 250
 _HOUR_US = 3_600_000_000
 _SECOND_US = 1_000_000
 
@@ -133,9 +134,9 @@ def charge_frames(
             currency=currency,
         )
         left = iter(charges)
-        while part := list(islice(left, _ROWS)):
-            yield _frame(book.book, part, quantities.skus, tasks, bill)
-            done += len(part)
+        while columns := _columns(left):
+            yield _frame(book.book, columns, quantities.skus, tasks, bill)
+            done += len(columns["kind"])
             progress(done)
 
 
@@ -173,10 +174,27 @@ _CHARGE: dict[str, Any] = {
 }
 
 
+def _columns(charges: Iterator[Charge]) -> dict[str, list[Any]]:
+    """The next part of the charges, column by column; empty at the end."""
+    columns: dict[str, list[Any]] = {name: [] for name in _CHARGE}
+    for _ in range(_ROWS // _AT_ONCE):
+        # Few at a time: rows that are kept as rows keep the garbage collector busy.
+        rows = list(islice(charges, _AT_ONCE))
+        if not rows:
+            break
+        for column, values in zip(columns.values(), zip(*rows, strict=True), strict=True):
+            column.extend(values)
+    return columns if columns["kind"] else {}
+
+
 def _frame(
-    book: str, part: list[Charge], skus: tuple[Sku, ...], tasks: pl.DataFrame, bill: Bill
+    book: str,
+    columns: dict[str, list[Any]],
+    skus: tuple[Sku, ...],
+    tasks: pl.DataFrame,
+    bill: Bill,
 ) -> pl.DataFrame:
-    columns = dict(zip(_CHARGE, zip(*part, strict=True), strict=True))
+    """A part of the charges with all columns of all versions."""
     frame = pl.DataFrame(columns, schema=_CHARGE)
     frame = frame.join(_sku_frame(skus), on="sku", how="left", maintain_order="left")
     frame = _with_tasks(frame, tasks).with_columns(
