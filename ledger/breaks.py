@@ -194,6 +194,8 @@ class Reconciled(NamedTuple):
     """Sum of the open breaks' differences."""
     reconciliation: int | None
     """The latest of the comparisons that cover the period, alone or together."""
+    changed: int = 0
+    """How many charges and refunds of the period came after them."""
 
     @property
     def difference(self) -> Decimal:

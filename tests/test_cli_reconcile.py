@@ -280,6 +280,7 @@ def test_a_statement_of_a_wallet_says_whether_its_period_is_reconciled(studio: S
     assert "agrees with the provider's bill" in studio(*words).said
     assert studio(*words, "--format", "json").data["reconciled"] == {
         "state": "reconciled", "open_breaks": 0, "difference": "0", "reconciliation": 1,
+        "changed": 0,
     }  # fmt: skip
     assert studio(*words[:3], "--format", "json").data["reconciled"] is None
 

@@ -336,6 +336,8 @@ def test_a_charge_after_the_comparison_is_to_be_compared_too(october: Book, cloc
     october.charge("job-2", 30, **LATE)
     assert october.reconciled(**OCTOBER).state == "not yet"
     assert october.reconciled(**OCTOBER, job="job-2").state == "not yet"
+    assert october.reconciled(**OCTOBER).changed == 1
+    assert october.unseen_jobs(**OCTOBER) == {"job-2"}
     assert october.reconciled(**OCTOBER, job="job-1").state == "reconciled"
     assert october.reconciled(since="2026-10-01", until="2026-10-20").state == "reconciled"
     with pytest.raises(NotReconciled, match="1 charge or refund of it came after it was compared"):

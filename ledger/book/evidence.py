@@ -22,7 +22,7 @@ from ledger.breaks import (
 from ledger.errors import Fault, InvalidEntry, StoreUnavailable, UnknownBreak, WriteOffAboveCap
 from ledger.records import ImportRecord, name, us
 from ledger.store import KeyTaken, Session, Stale, Transient, evidence
-from ledger.store.periods import changed_since_compared, covering
+from ledger.store.periods import changed_since_compared, covering, unseen
 from ledger.units import Amount, credits_to_e8, parse_moment
 
 __all__ = ["Evidence"]
@@ -260,7 +260,19 @@ class Evidence(Reader):
         state: ReconciledState = "open breaks" if open_e8 else "reconciled"
         if compared is None or changed:
             state = "not yet"
-        return Reconciled(state, len(open_e8), sum(open_e8), compared)
+        return Reconciled(state, len(open_e8), sum(open_e8), compared, changed)
+
+    def unseen_jobs(
+        self, *, since: datetime | date | str, until: datetime | date | str
+    ) -> frozenset[str]:
+        """Jobs with a charge or refund in a period that came after it was compared.
+
+        Raises:
+            InvalidMoment: what was given.
+        """
+        since_us, until_us = us(parse_moment(since)), us(parse_moment(until))
+        with self._store.reading() as session:
+            return frozenset(unseen(session, self.book, since_us, until_us).values())
 
     # How it is written
 

@@ -89,6 +89,9 @@ def _last(statement: Statement, count: int) -> Statement:
 
 def _agreement(reconciled: Reconciled) -> str:
     """Whether the book's figures of the period agree with the bill."""
+    if reconciled.changed:
+        came = many(reconciled.changed, "charge or refund", "charges and refunds")
+        return f"{came} of this period came after it was compared; compare it again"
     if reconciled.state == "not yet":
         return "the book was not yet held against the provider's bill of all of this period"
     if reconciled.state == "reconciled":

@@ -190,6 +190,8 @@ class ReconciledDocument(TypedDict):
     difference: str
     """Theirs less ours over all open breaks, in credits."""
     reconciliation: int | None
+    changed: int
+    """How many charges and refunds of the period came after it was compared."""
 
 
 class StatementDocument(TypedDict):
@@ -545,6 +547,7 @@ def reconciled_document(reconciled: Reconciled) -> ReconciledDocument:
         "open_breaks": reconciled.open_breaks,
         "difference": show_credits(reconciled.difference_e8),
         "reconciliation": reconciled.reconciliation,
+        "changed": reconciled.changed,
     }
 
 

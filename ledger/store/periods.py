@@ -14,6 +14,7 @@ __all__ = [
     "closed_until_us",
     "covering",
     "open_differences",
+    "unseen",
 ]
 
 
@@ -65,27 +66,33 @@ def covering(session: Session, book: str, start_us: int, end_us: int) -> int | N
 def changed_since_compared(
     session: Session, book: str, start_us: int, end_us: int, *, job: str | None = None
 ) -> int:
-    """Charges and refunds of a period, or of a job in it, that no comparison of it has seen.
+    """How many charges and refunds of a period, or of a job in it, no comparison has seen."""
+    found = unseen(session, book, start_us, end_us)
+    return sum(job is None or of == job for of in found.values())
 
-    Those that corrected a break count as seen; nothing changes in a closed period.
+
+def unseen(session: Session, book: str, start_us: int, end_us: int) -> dict[str, str]:
+    """Charges and refunds of a period that no comparison of it has seen, as kind:key → job.
+
+    Those that corrected a break count as seen; nothing changes in a closed period. Empty where
+    nothing was compared.
     """
     compared = session.rows(_RECORDED, (book, end_us, start_us))
     if not compared:
-        return 0
+        return {}
     whole = [
         at for at, since_us, until_us in compared if since_us <= start_us <= end_us <= until_us
     ]
     seen_us = max(whole) if whole else min(at for at, _, _ in compared)
-    found: set[str] = set()
+    found: dict[str, str] = {}
     for record in session.wallet_records(book):
         if record.recorded_at_us <= seen_us or (record.closed_until_us or 0) >= end_us:
             continue
         place, _, _ = session.recorded_before(record, seen_us + 1)
         rows = session.rows(_UNSEEN, (book, record.id, place, start_us, end_us))
-        found |= {f"{kind}:{key}" for kind, key, of in rows if job is None or of == job}
-    if found:
-        found -= {row[0] for row in session.rows(_CORRECTED, (book,))}
-    return len(found)
+        found |= {f"{kind}:{key}": job for kind, key, job in rows}
+    corrected = {row[0] for row in session.rows(_CORRECTED, (book,))} if found else set()
+    return {name: job for name, job in found.items() if name not in corrected}
 
 
 def open_differences(session: Session, book: str, until_us: int) -> OpenDifferences:
