@@ -11,6 +11,7 @@ from command import DEMO, Done, call, run, write
 
 BOOK_COMMANDS = {
     *("wallet", "budget", "reserve", "charge", "holds", "verify", "ingest", "reconcile", "period"),
+    *("report", "export"),
 }
 AS_OFTEN_AS_ONE_LIKES = ["wallet trial-balance", "holds inbox", "verify"]
 """What depends neither on the day it is asked nor on what the demo does afterwards."""
@@ -52,7 +53,7 @@ def test_the_demo_shows_the_worked_value(shown: Done) -> None:
     assert "12.4 s → 13 s × 10.8918432 = 141.5939616 credits" in shown.stdout
     lines = commands(shown)
     assert len([line for line in lines if not of_the_book(line)]) == 6
-    assert len([line for line in lines if of_the_book(line)]) == 23
+    assert len([line for line in lines if of_the_book(line)]) == 27
 
 
 def test_the_demo_can_leave_its_inputs_and_its_book_to_try_things_on(
@@ -63,7 +64,7 @@ def test_the_demo_can_leave_its_inputs_and_its_book_to_try_things_on(
     for name in ("dance.mp4", "plan.csv", "requests.json", "rules.json"):
         assert (folder / "try" / "it" / name).read_bytes() == (DEMO / name).read_bytes()
     assert sorted(path.name for path in (folder / "try" / "it").iterdir()) == [
-        *("corrections.jsonl", "dance.mp4", "demo.db", "plan.csv", "request.json"),
+        *("2026-10", "corrections.jsonl", "dance.mp4", "demo.db", "plan.csv", "request.json"),
         *("requests.json", "rules.json", "statement.csv", "tasks.jsonl"),
     ]
 
@@ -113,7 +114,7 @@ def test_the_demo_shows_a_refusal_as_the_command_tells_it(shown: Done) -> None:
 
 def test_the_demo_ends_with_where_its_book_is_and_what_to_type(shown: Done, folder: Path) -> None:
     ending = shown.stdout.partition("\nThe book is kept in ")[2]
-    assert ending.startswith("try/it/demo.db. Try:\n")
+    assert ending.startswith("try/it/demo.db. The month is in try/it/2026-10. Try:\n")
     (line,) = re.findall(r"\$ kling-ledger (.*)$", ending, flags=re.MULTILINE)
     done = call(*shlex.split(line), cwd=folder)
     assert done.status == 0, done.stderr
@@ -146,6 +147,23 @@ def test_the_demo_closes_a_month_whose_differences_are_all_accounted_for(shown: 
     assert "refund" in month.partition("16. ")[2].partition("17. ")[0]
 
 
+def test_the_demo_leaves_the_month_for_people_and_for_other_programs(
+    shown: Done, folder: Path
+) -> None:
+    assert "│ total  │     277 │ 1,768.2 │ 19,792.3486272 │" in shown.stdout
+    assert "net (credits): sum so far" in shown.stdout
+    done = call("export", "check", "try/it/2026-10", cwd=folder)
+    assert (done.status, done.stdout) == (
+        0,
+        "try/it/2026-10: 16 files, all as they were written\n",
+    )
+    names = {path.name for path in (folder / "try" / "it" / "2026-10").iterdir()}
+    assert names >= {
+        *("pack_2026-10.html", "workbook_2026-10.xlsx", "journal_2026-10.beancount"),
+        *("focus-cost-and-usage_2026-10_v1.2.parquet", "manifest.json"),
+    }
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -158,6 +176,7 @@ def test_the_demo_closes_a_month_whose_differences_are_all_accounted_for(shown: 
         "tasks.jsonl",
         "statement.csv",
         "corrections.jsonl",
+        "2026-10",
     ],
 )
 def test_the_demo_touches_nothing_that_is_there(name: str, tmp_path: Path) -> None:

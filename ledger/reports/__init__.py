@@ -4,7 +4,20 @@
 extra `data`.
 """
 
-from ledger.reports.asking import Asked, ask
+from typing import TYPE_CHECKING, Any
+
 from ledger.reports.catalogue import CATALOGUE, make
 
+if TYPE_CHECKING:
+    from ledger.reports.asking import Asked, ask
+
 __all__ = ["CATALOGUE", "Asked", "ask", "make"]
+
+
+def __getattr__(name: str) -> Any:
+    # The command line lists the reports, and must not load a database for that.
+    if name in {"Asked", "ask"}:
+        from ledger.reports import asking  # noqa: PLC0415
+
+        return getattr(asking, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
