@@ -127,6 +127,9 @@ def test_an_output_that_cannot_be_is_refused_before_any_work(typed: Typed) -> No
         ("report usage --counted told", 2, "told"),
         ("report usage --book other", 7, "other"),
         ("report explain usage net", 7, "net is worked out from charged and refunded"),
+        ("report explain budgets limit", 7, "limit is no sum of entries; known are used, held"),
+        ("report usage --sort nett", 7, "there is no column 'nett'; known are model, charges"),
+        ("report statement --wallet studio --sort posted", 7, "follow each other"),
         ("report explain usage charged team=art", 7, "has no row 'art'"),
         ("report explain usage charged team", 2, "must be DIMENSION=VALUE"),
         ("report", 2, "Usage"),
@@ -136,6 +139,27 @@ def test_a_slip_is_told_with_what_to_do(typed: Typed, line: str, status: int, pr
     done = typed.line(line, status=status)
     assert problem in done.said or problem in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_single_dash_is_stdout(typed: Typed) -> None:
+    assert typed.line(f"{USAGE} --format csv --output -").stdout == CSV
+    page = typed.line("report pack --period 2026-10 --output -").stdout
+    assert page.startswith("<!doctype html>")
+    assert not (typed.folder / "-").exists()
+
+
+def test_a_misspelt_dimension_is_told_even_where_there_are_only_figures(typed: Typed) -> None:
+    for option in ("", " --format csv", " --output usage.csv"):
+        done = typed.line(f"report usage --by modle{option}")
+        assert "no job here has a label 'modle'; did you mean model?" in done.said
+
+
+def test_who_spent_most_stands_first(typed: Typed) -> None:
+    done = typed.line(f"{USAGE} --sort charged --format csv")
+    assert done.stdout == CSV
+    assert typed.line(f"{USAGE} --sort refunded --format csv").stdout.splitlines()[1] == (
+        ",1,0,6.5,1,5.5,not yet"
+    )
 
 
 def test_an_empty_period_is_said_to_be_one(typed: Typed) -> None:
@@ -190,8 +214,10 @@ def test_the_reports_are_listed(typed: Typed) -> None:
     Draft202012Validator(schema).validate(done.document)
     assert [kind["name"] for kind in done.data["reports"]] == list(CATALOGUE)
     assert [row["name"] for row in typed.line("report list -f csv").rows] == list(CATALOGUE)
-    table = typed.line("report list").stdout
-    assert all(name in table for name in CATALOGUE)
+    done = typed.line("report list")
+    assert all(name in done.stdout for name in CATALOGUE)
+    # It is no report of its own, and would be looked for here.
+    assert "kling-ledger report pack" in done.said
 
 
 def test_a_report_needs_a_book(tmp_path: Path) -> None:

@@ -951,6 +951,12 @@ def test_deviations_are_named_once_and_say_where_the_rule_stands() -> None:
         assert "2026-11-2" in item.source
         assert item.what.endswith(".")
         assert item.why.endswith(".")
+    page = (Path(__file__).parent.parent / "docs" / "exports.md").read_text("utf-8")
+    listed = [
+        f"| `{item.id}` | {', '.join(item.versions)} | {item.what} {item.why} |"
+        for item in DEVIATIONS
+    ]
+    assert [line for line in page.splitlines() if line in listed] == listed
 
 
 # Other people's validators

@@ -270,6 +270,21 @@ def test_a_long_report_is_folded_with_the_same_total(book: Ledger) -> None:
     assert short.notes == ("The 1 largest rows stand for themselves; 2 others are in one.",)
 
 
+def test_money_of_several_currencies_is_not_added_up_in_the_row_of_the_others() -> None:
+    with Ledger("sqlite://", clock=Clock()) as book:
+        for number, currency in enumerate(("USD", "EUR", "USD"), 1):
+            key = f"invoice-{number}"
+            book.top_up("studio", 100 * number, key=key, cash=number, currency=currency)
+        short = folded(make("top-ups", ask(book)), 1)
+        row = short.rows[-1]
+        assert (row[0], row[short.place("credits")]) == ("2 others", 300 * CREDIT)
+        assert [row[short.place(name)] for name in ("cash", "cost_left", "per_credit")] == [
+            None
+        ] * 3
+        one = folded(make("top-ups", ask(book), "top_up"), 1)
+        assert one.rows[-1][one.place("cash")] is None
+
+
 # The pack
 
 
@@ -313,7 +328,11 @@ def test_holds_and_budgets_are_those_of_the_end_of_the_period(october: str) -> N
     page = Page(october)
     assert page.tables["holds-table"][-1][2:4] == ["1", "10"]
     assert any("2026-11-01T00:00:00Z" in text for text in page.texts)
-    assert "monthly" in page.tables["budgets-table"][1]
+    header, row = page.tables["budgets-table"]
+    budget = dict(zip(header, row, strict=True))
+    # That of October, in its last moment: 108.918432 + 1234.5 + 50 - 10, and 10 that are held.
+    assert (budget["budget"], budget["usedcredits"]) == ("monthly", "1,383.418432")
+    assert (budget["heldcredits"], budget["status"]) == ("10", "over")
 
 
 def test_what_does_not_apply_is_one_line() -> None:
@@ -342,6 +361,23 @@ def test_as_of_makes_the_pack_again_as_it_was(book: Ledger) -> None:
     header, row, _ = Page(text).tables["movements-table"]
     # Without the fifty of the fourth, and what came back of them.
     assert dict(zip(header, row, strict=True))["closingcredits"] == "3,655.581568"
+
+
+def test_what_is_made_or_set_later_is_no_part_of_a_pack_of_then(tmp_path: Path) -> None:
+    clock = Clock()
+    with Ledger(f"sqlite:///{tmp_path / 'credits.db'}", clock=clock) as book:
+        fill(book, clock)
+        then = pack(book, OCTOBER, as_of="2026-11-04")
+        assert "budget monthly" in then
+        clock.now = datetime(2026, 11, 5, tzinfo=UTC)
+        book.top_up("annex", 5, key="invoice-3")
+        book.set_budget("studio", "monthly", 7777, period="month", key="budget-2")
+        assert pack(book, OCTOBER, as_of="2026-11-04") == then
+
+
+def test_the_first_month_of_the_calendar_has_none_before_it(book: Ledger) -> None:
+    text = pack(book, span_of("0001-01"))
+    assert "<p>The calendar has no period before it.</p>" in text
 
 
 def test_a_label_with_a_value_for_every_job_gets_no_table() -> None:
@@ -397,6 +433,8 @@ def test_the_pack_says_whether_the_month_is_closed_and_agrees_with_the_bill() ->
         ledger.close_period("2026-10")
         text = pack(ledger, OCTOBER)
         assert {"Closed", "Reconciled"} <= set(Page(text).texts)
+        # The one that was open has not been found again.
+        assert "No breaks are open: 1 cleared." in text
         ledger.reopen_period("2026-10", reason="a late invoice")
         text = pack(ledger, OCTOBER)
         assert "Opened again" in Page(text).texts

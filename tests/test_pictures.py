@@ -169,6 +169,23 @@ def test_small_rows_share_a_bar_and_its_sum_is_stated(many: Ledger) -> None:
     assert sum(chart.series[0].values) == 210 * CREDIT
 
 
+def test_bars_of_rows_that_differ_at_their_ends_can_be_told_apart(many: Ledger) -> None:
+    for number in (1, 2):
+        spend(many, "a" * 60 + str(number), number)
+    report = make("usage", ask(many), "who")
+    ticks = [text.get_text() for text in figure_of(report).axes[0].get_yticklabels()]
+    assert ticks == [f"{'a' * 18}…{'a' * 16}2", f"{'a' * 18}…{'a' * 16}1"]
+    lines = plot_text(report, 40).splitlines()
+    assert [line.split()[0][-2:] for line in lines if line.startswith("aa")] == ["a2", "a1"]
+
+
+def test_a_part_that_is_missing_is_named_so_that_it_is_not_taken_for_the_whole(
+    book: Ledger,
+) -> None:
+    chart = chart_of(make("usage", ask(book, span=OCTOBER), "team,model"))
+    assert set(chart.categories) == {"ads / (none)", "film / (none)"}
+
+
 def test_reserved_stands_beside_charged(book: Ledger) -> None:
     chart = chart_of(make("reserved", ask(book, span=OCTOBER), "team"))
     assert [series.title for series in chart.series] == ["reserved", "charged"]

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from writers import Clock
 
 from ledger.book import Book
+from ledger.cli.report import ReportFormat, text_of
 from ledger.costing import Costing
 from ledger.errors import InvalidEntry
 from ledger.records import By
 from ledger.reports.asking import Asked, ask
-from ledger.reports.catalogue import kind_of, make
+from ledger.reports.catalogue import CATALOGUE, kind_of, make
 from ledger.reports.explain import explain
 from ledger.reports.formats import as_markdown, report_document
 from ledger.reports.report import Report
@@ -770,6 +771,32 @@ def test_a_moment_is_told_later_as_it_was_told_then(moves: histories.Moves, cut:
         then, as_of = {name: make(name, ask(book)).rows for name in NOW}, clock.now
         histories.play(book, clock, moves[cut:])
         assert {name: make(name, ask(book, as_of=as_of)).rows for name in NOW} == then
+
+
+@given(
+    moves=histories.histories(),
+    cut=st.integers(0, 40),
+    by=st.sampled_from(["happened", "recorded"]),
+)
+@LAWS
+def test_what_was_written_then_is_written_again(moves: histories.Moves, cut: int, by: By) -> None:
+    clock = Clock()
+    with Book("sqlite://", clock=clock) as book:
+        histories.play(book, clock, moves[:cut])
+        clock.forward(minutes=1)
+        as_of = clock.now
+
+        def written() -> list[str]:
+            asked = ask(book, by=by, as_of=as_of)
+            one = ask(book, by=by, as_of=as_of, wallet=histories.PLAIN_WALLETS[0])
+            return [
+                text_of(make(name, one if kind.needs_wallet else asked), ReportFormat.JSON)
+                for name, kind in CATALOGUE.items()
+            ]
+
+        then = written()
+        histories.play(book, clock, moves[cut:])
+        assert written() == then
 
 
 @given(moves=histories.histories())

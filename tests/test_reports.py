@@ -474,6 +474,20 @@ def test_a_job_charged_in_a_month_that_was_not_compared_is_not_reconciled(studio
     assert states(make("variance", asked)) == ["reconciled"] * 3
 
 
+def test_what_came_after_the_comparison_is_to_be_compared(studio: Ledger, clock: Clock) -> None:
+    compared(studio, "2026-10-01", "2026-11-02")
+    clock.now += timedelta(hours=1)
+    studio.reserve("studio", 5, key="after", labels={"team": "night"}, at="2026-10-20")
+    studio.charge("after", 5, at="2026-10-20")
+    report = make("usage", ask(studio, span=OCTOBER), "team")
+    found = dict(zip(report.values("label.team"), states(report), strict=False))
+    assert found.pop("night") == "not yet"
+    assert set(found.values()) == {"reconciled"}
+    assert states(report)[-1] == "not yet"
+    compared(studio, "2026-10-01", "2026-11-02", a_break("b-1"))
+    assert "not yet" not in states(make("usage", ask(studio, span=OCTOBER), "team"))
+
+
 def test_two_periods_are_reconciled_where_both_are(studio: Ledger) -> None:
     asked = ask(studio, span=OCTOBER, against=span_of("2026-09"))
     compared(studio, "2026-10-01", "2026-11-02")
@@ -510,6 +524,40 @@ def test_people_read_that_there_is_nothing_and_programs_find_nothing(studio: Led
     assert report.readable(report.rows[1])[:2] == ["ads", "(none)"]
     assert "| ads | (none) |" in as_markdown(report)
     assert "(none)" not in as_csv(report) + text_of(report, ReportFormat.JSON)
+
+
+@pytest.mark.parametrize(
+    ("name", "by", "said"),
+    [
+        ("usage", "modle", ["no job here has a label 'modle'; did you mean model?"]),
+        ("variance", "taem", ["no job here has a label 'taem'; did you mean team?"]),
+        ("usage", "customer", ["no job here has a label 'customer'; jobs have 'model', 'team'"]),
+        ("usage", "team,model", []),
+    ],
+)
+def test_a_label_that_no_job_has_is_told(
+    studio: Ledger, name: str, by: str, said: list[str]
+) -> None:
+    assert list(make(name, ask(studio, span=OCTOBER), by).notes) == said
+
+
+def test_a_label_that_no_job_of_two_periods_has_is_told(studio: Ledger) -> None:
+    asked = ask(studio, span=OCTOBER, against=span_of("2026-09"))
+    assert make("variance", asked, "modle").notes[1].startswith("no job here has a label 'modle'")
+
+
+def test_rows_stand_in_the_order_of_a_column(studio: Ledger) -> None:
+    report = make("usage", ask(studio, span=OCTOBER), "day")
+    net = report.values("net")
+    assert report.sorted_by("net").values("net") == sorted(net, reverse=True) != net
+    # Texts from the first on.
+    assert report.sorted_by("net").sorted_by("day").rows == report.rows
+    assert report.sorted_by("net").total == report.total
+    bridge = make("variance", ask(studio, span=OCTOBER), "team")
+    # By its name in CSV, and as people read it.
+    assert bridge.sorted_by("still held").rows == bridge.sorted_by("still_held").rows
+    teams = make("usage", ask(studio), "team").sorted_by("team").values("label.team")
+    assert teams == ["ads", "art", None]
 
 
 @pytest.mark.parametrize(

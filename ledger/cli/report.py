@@ -46,13 +46,15 @@ _EXAMPLES = """
 
 `kling-ledger report usage --period 2026-10 --by team,week`
 
+`kling-ledger report usage --period 2026-10 --by user --sort net`
+
 `kling-ledger report usage --period 2026-10 --by model --format csv --output usage.csv`
 
 `kling-ledger report usage --period 2026-10 --by day --plot spend.png`
 
 `kling-ledger report list`
 
-`kling-ledger report explain usage charged team=ads --by team --period 2026-10`
+`kling-ledger report explain usage charged team=ads --period 2026-10`
 """
 
 
@@ -65,6 +67,8 @@ class ReportFormat(StrEnum):
     MD = "md"
     HTML = "html"
 
+
+_STDOUT = Path("-")
 
 _SUFFIXES = {
     ".json": ReportFormat.JSON,
@@ -107,13 +111,22 @@ AgainstOption = Annotated[
     str | None,
     typer.Option("--against", metavar="PERIOD", help="Another period, to be compared with."),
 ]
+SortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--sort",
+        metavar="COLUMN",
+        help="In the order of a column, such as `net`: the largest first.",
+        show_default="in the order of what a row is",
+    ),
+]
 OutputOption = Annotated[
     Path | None,
     typer.Option(
         "--output",
         "-o",
         metavar="FILE",
-        help="Write it there; its ending says the format.",
+        help="Write it there; its ending says the format. `-` is stdout.",
         show_default="stdout",
     ),
 ]
@@ -134,6 +147,7 @@ def show(
     wallet: WalletOption = None,
     by: ByOption = None,
     against: AgainstOption = None,
+    sort: SortOption = None,
     output: OutputOption = None,
     plot_: PlotOption = None,
     overwrite: OverwriteOption = False,
@@ -149,6 +163,7 @@ def show(
     Figures are of the whole book, unless a period is named. The total is the sum of the rows to
     the last digit, and every row says whether it agrees with the provider's bill.
     """
+    output = None if output == _STDOUT else output
     written_as = _format_of(format_, output)
     if output is not None:
         from ledger.exports.writing import check_output
@@ -160,6 +175,8 @@ def show(
     with open_ledger(db, book) as ledger:
         asked = _asked(ledger, period, since, until, timezone, as_of, counted, wallet, against)
         report = _made(name, asked, by)
+        if sort is not None:
+            report = report.sorted_by(sort)
         limits = _limits(report) if plot_ is not None else ()
     if plot_ is not None:
         plot(report, plot_, limits, overwrite=overwrite)
@@ -170,6 +187,16 @@ def show(
             print_report(report)
     else:
         sys.stdout.write(text_of(report, written_as))
+        if written_as is ReportFormat.CSV:
+            _say_notes(report)
+
+
+def _say_notes(report: Report) -> None:
+    """What a table of figures has no room for; other formats have it in them."""
+    from ledger.cli.output import say
+
+    for note in report.notes:
+        say(note)
 
 
 def _limits(report: Report) -> tuple[Limit, ...]:
@@ -183,7 +210,8 @@ def _limits(report: Report) -> tuple[Limit, ...]:
 )
 def pack_(
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="The page to write.")
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="The page to write; `-` is stdout."),
     ],
     period: PeriodOption = None,
     since: FromOption = None,
@@ -206,11 +234,15 @@ def pack_(
     span = asked_span(period, since, until, timezone)
     if span is None:
         raise typer.BadParameter("a pack is of a period; say --period, such as 2026-10")
-    check_output(output, overwrite=overwrite)
+    if output != _STDOUT:
+        check_output(output, overwrite=overwrite)
     from ledger.reports.pack import pack
 
     with open_ledger(db, book) as ledger, ProgressBar(f"reading {book}") as progress:
         text = pack(ledger, span, by=counted.value, as_of=as_of, wallet=wallet, progress=progress)
+    if output == _STDOUT:
+        sys.stdout.write(text)
+        return
     with whole_file(output, overwrite=overwrite) as file:
         file.write(text.encode())
     say(f"wrote {output}")
@@ -219,7 +251,7 @@ def pack_(
 @app.command("list")
 def list_(format_: FormatOption = Format.TABLE) -> None:
     """List the reports."""
-    from ledger.cli.output import emit_json, print_csv, print_table
+    from ledger.cli.output import emit_json, print_csv, print_table, say
 
     rows = [[kind.name, ", ".join(kind.by or ()), kind.summary] for kind in CATALOGUE.values()]
     if format_ is Format.JSON:
@@ -230,6 +262,7 @@ def list_(format_: FormatOption = Format.TABLE) -> None:
         print_csv(["name", "by", "summary"], rows)
     else:
         print_table(["report", "usually by", "what it says"], rows, drops=["usually by"])
+        say("kling-ledger report pack writes those of a period as one page")
 
 
 @app.command(
@@ -353,6 +386,8 @@ def _write(report: Report, format_: ReportFormat, output: Path, *, overwrite: bo
     with whole_file(output, overwrite=overwrite) as file:
         file.write(text_of(report, format_).encode())
     say(f"wrote {many(len(report.rows), 'row')} to {output}")
+    if format_ is ReportFormat.CSV:
+        _say_notes(report)
 
 
 def print_report(report: Report) -> None:
@@ -374,8 +409,7 @@ def print_report(report: Report) -> None:
     )
     if not report.rows:
         say("nothing of this is in the book for that time")
-    for note in report.notes:
-        say(note)
+    _say_notes(report)
 
 
 _CELL_CSV = (

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from ledger.book import Book
 from ledger.records import By, us
 from ledger.spans import Span, named_moment, zone
-from ledger.store.moves import Reach
+from ledger.store.moves import Reach, entries_at
 
 __all__ = ["EVER_US", "Asked", "ask"]
 
@@ -37,7 +37,7 @@ class Asked:
     against: Span | None
     """Another stretch of time, that this one is held against."""
     known_until_us: int | None
-    """When the last entry that may count was recorded, at the latest; None in an empty book."""
+    """When the last entry that is known was recorded; None where none is."""
 
     kept: dict[Hashable, Any] | None = field(default=None, compare=False, repr=False)
     """What was read before, for several reports of one question; None keeps nothing."""
@@ -90,9 +90,18 @@ def ask(
     as_of_us = None if as_of is None else us(named_moment(as_of, timezone))
     if wallet is not None:
         book.balance(wallet)
+    return Asked(book, span, by, as_of_us, wallet, timezone, against, _known_us(book, as_of_us))
+
+
+def _known_us(book: Book, as_of_us: int | None) -> int | None:
+    """When the last entry of a book was recorded, or the last before a moment."""
     with book.looking() as session:
-        recorded = [record.recorded_at_us for record in session.wallet_records(book.book)]
-    known_us = max(recorded, default=None)
-    if known_us is not None and as_of_us is not None:
-        known_us = min(known_us, as_of_us)
-    return Asked(book, span, by, as_of_us, wallet, timezone, against, known_us)
+        records = list(session.wallet_records(book.book))
+        recorded = [record.recorded_at_us for record in records]
+        if as_of_us is not None:
+            recorded = [at_us for at_us in recorded if at_us < as_of_us]
+            later = [record for record in records if record.recorded_at_us >= as_of_us]
+            places = [(each.id, session.recorded_before(each, as_of_us)[0]) for each in later]
+            last = entries_at(session, book.book, [place for place in places if place[1]])
+            recorded += [entry.recorded_at_us for entry in last]
+    return max(recorded, default=None)

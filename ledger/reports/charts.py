@@ -6,7 +6,7 @@ here; only places on paper are rounded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from itertools import accumulate
@@ -16,8 +16,10 @@ from unicodedata import category
 from ledger.errors import Fault, InvalidEntry
 from ledger.reports.columns import MEASURED, Column, Unit, shown
 from ledger.reports.formats import period_in_words
+from ledger.reports.now import wallets_then
 from ledger.reports.report import Report
 from ledger.spans import STEPS, Span, Step, steps
+from ledger.store.then import budgets_then
 from ledger.units import plain
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "rounded",
     "shortened",
     "tick_text",
+    "told_apart",
 ]
 
 MOST_BARS = 15
@@ -59,6 +62,8 @@ _LEVELS = ("closing", "net")
 """Levels that may add up by themselves; others follow from what is before them."""
 
 _NONE = "(none)"
+_BETWEEN = " / "
+"""Stands between the dimensions of a row."""
 
 
 class Series(NamedTuple):
@@ -206,9 +211,7 @@ def _bars(report: Report, dimensions: Sequence[int], measures: Sequence[int]) ->
 
 def _called(row: Sequence[object], places: Sequence[int]) -> str:
     values = [row[place] for place in places]
-    while len(values) > 1 and values[-1] is None:
-        values.pop()
-    return " / ".join(_NONE if value is None else str(value) for value in values)
+    return _BETWEEN.join(_NONE if value is None else str(value) for value in values)
 
 
 def _measure(report: Report, places: Sequence[int]) -> str:
@@ -340,18 +343,19 @@ def _bridge(report: Report) -> Chart | None:
 def limits_of(report: Report) -> tuple[Limit, ...]:
     """The budgets that are for all of a report: of its wallet or the only one, and of its span.
 
-    A budget counts jobs by when they were reserved, a report by when they were charged.
+    A budget counts jobs by when they were reserved, a report by when they were charged. Where a
+    report is of what was known at a moment, so are the wallets and their budgets.
     """
     asked, span = report.asked, report.asked.span
     if span is None or report.name != "usage":
         return ()
-    wallets = [balance.wallet for balance in asked.book.wallets()]
-    if asked.wallet is not None:
-        wallets = [asked.wallet]
-    if len(wallets) != 1:
-        return ()
+    with asked.book.looking() as session:
+        wallets = [(record, place) for record, place in wallets_then(session, asked) if place]
+        if len(wallets) != 1:
+            return ()
+        budgets = budgets_then(session, *wallets[0])
     found = []
-    for budget in asked.book.budgets(wallets[0]):
+    for budget in budgets:
         if budget.labels or budget.period not in {"hour", "day", "week", "month"}:
             continue
         if tuple(budget.window(span.start_us)) == (span.start_us, span.end_us):
@@ -371,6 +375,50 @@ def shortened(text: str, most: int) -> str:
     plain = "".join(_visible(char) for char in text)
     line = " ".join(plain.split())
     return line if len(line) <= most else line[: most - 1] + "…"
+
+
+def told_apart(
+    names: Sequence[str], most: int, width: Callable[[str], int] = len
+) -> tuple[str, ...]:
+    """Labels on one line each, not longer than something, with what tells them apart.
+
+    A label that is too long loses its end; its middle, if it has several parts or would look like
+    another one without its end.
+
+    Args:
+        names: the labels.
+        most: how long they may be.
+        width: how long a text is.
+
+    >>> told_apart(["a very long label", "model / 00-05 s", "short"], 10)
+    ('a very lo…', 'model…05 s', 'short')
+    >>> told_apart(["the same-1", "the same-2"], 8)
+    ('the…e-1', 'the…e-2')
+    """
+    lines = [shortened(name, 400) for name in names]
+    cut = [_cut(line, most, 0, width) for line in lines]
+    return tuple(
+        _cut(line, most, (most - 1) // 2, width)
+        if _BETWEEN in line or cut.count(short) > 1
+        else short
+        for line, short in zip(lines, cut, strict=True)
+    )
+
+
+def _cut(line: str, most: int, tail: int, width: Callable[[str], int]) -> str:
+    """A line that is not longer than something, of which an end of a length is kept."""
+    if width(line) <= most:
+        return line
+    end, place = "", len(line)
+    while place and width(line[place - 1] + end) <= tail:
+        place -= 1
+        end = line[place:]
+    begin = ""
+    for char in line:
+        if width(begin + char) > most - 1 - width(end):
+            break
+        begin += char
+    return f"{begin.rstrip()}…{end.lstrip()}"
 
 
 def _visible(char: str) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from typing import NamedTuple
 
-from ledger.breaks import BreakRecord
+from ledger.breaks import BREAK_STATUSES, BreakRecord
 from ledger.figures import in_credits
 from ledger.records import Period, moment
 from ledger.reports.asking import Asked
@@ -91,6 +92,10 @@ def closed(asked: Asked, span: Span) -> State:
 def reconciled(asked: Asked, span: Span) -> State:
     """Whether the period agrees with the provider's bill, and what was compared."""
     found = asked.book.reconciled(since=span.start, until=span.end)
+    if found.changed:
+        came = "charge or refund" if found.changed == 1 else "charges and refunds"
+        said = f"{found.changed:,} {came} came after it was compared; compare it again."
+        return State("Not reconciled", said, "wait")
     if found.state == "not yet":
         return State("Not reconciled", "Not compared with the provider's bill yet.", "wait")
     said = ""
@@ -106,13 +111,26 @@ def reconciled(asked: Asked, span: Span) -> State:
                 f" {lines} lines of the bill and {jobs} jobs matched."
             )
     if found.state == "reconciled":
-        return State("Reconciled", f"{said} No breaks are open.".strip(), "ok")
+        settled = _settled(asked, span)
+        return State("Reconciled", f"{said} No breaks are open{settled}.".strip(), "ok")
     number = f"{found.open_breaks:,} {'break is' if found.open_breaks == 1 else 'breaks are'} open"
     return State(
         "Compared, with open breaks",
         f"{said} {number}, {in_credits(found.difference_e8)} (bill less book).".strip(),
         "bad",
     )
+
+
+def _settled(asked: Asked, span: Span) -> str:
+    """How many breaks were found and are not open any more, by what became of them."""
+    found = asked.book.breaks(None, since=span.start, until=span.end)
+    number = Counter(item.status for item in found if item.status != "open")
+    parts = [
+        f"{number[status]:,} {status.replace('_', ' ')}"
+        for status in BREAK_STATUSES
+        if number[status]
+    ]
+    return f": {', '.join(parts)}" if parts else ""
 
 
 def agreed(checks: Sequence[Check]) -> State:
@@ -235,7 +253,7 @@ def control_tables(
             ("first moment after it", iso(span.end)),
             ("last entry recorded", usage.made_at or "none"),
             (
-                "moment of budgets, holds and expiring credits",
+                "moment of open holds and expiring credits",
                 iso(moment(at_us)),
             ),
             ("charges and refunds in the period", f"{_height(usage):,}"),
@@ -257,6 +275,7 @@ def _chains(asked: Asked) -> Iterator[Row]:
             place = record.seq
             if asked.as_of_us is not None:
                 place, _, _ = session.recorded_before(record, asked.as_of_us)
+            if not place:
+                continue
             last = list(scans.entries_at(session, asked.book.book, [(record.id, place)]))
-            recorded_us = last[0].recorded_at_us if last else None
-            yield record.id, place, recorded_us, last[0].hash.hex() if last else ""
+            yield record.id, place, last[0].recorded_at_us, last[0].hash.hex()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
+from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,15 @@ from ledger.errors import Fault, InvalidEntry
 from ledger.spans import STEPS, Span, Step, steps
 from ledger.units import divide
 
-__all__ = ["NAMED", "checked", "dimensioned", "hold_fields_of", "is_label", "label_of"]
+__all__ = [
+    "NAMED",
+    "checked",
+    "dimensioned",
+    "hold_fields_of",
+    "is_label",
+    "label_of",
+    "unknown_labels",
+]
 
 NAMED: Mapping[str, str] = {
     "wallet": "wallet",
@@ -42,6 +51,7 @@ _PRICE = {
 """Dimensions that come from the price a hold keeps."""
 
 _LABEL = "label."
+_MOST_NAMED = 12
 
 
 def checked(by: Iterable[str] | str, known: Collection[str] = tuple(NAMED)) -> tuple[str, ...]:
@@ -107,6 +117,29 @@ def dimensioned(facts: pl.DataFrame, by: Sequence[str], span: Span) -> pl.DataFr
     if "length" in by:
         facts = facts.with_columns(_length(facts["seconds_e9"]))
     return facts
+
+
+def unknown_labels(facts: pl.DataFrame, by: Iterable[str]) -> tuple[str, ...]:
+    """What is to be said of labels that no job has; a misspelt dimension looks like one.
+
+    Args:
+        facts: with the columns of their dimensions.
+        by: dimensions, checked.
+    """
+    return tuple(
+        _unknown(facts, name.removeprefix(_LABEL))
+        for name in by
+        if is_label(name) and not facts.is_empty() and facts[name].null_count() == facts.height
+    )
+
+
+def _unknown(facts: pl.DataFrame, name: str) -> str:
+    labels = facts["labels"].unique().drop_nulls() if "labels" in facts.columns else ()
+    known = sorted({label for text in labels for label in json.loads(text)})
+    near = get_close_matches(name, [*NAMED, *known], n=1)
+    listed = ", ".join(map(repr, known[:_MOST_NAMED]))
+    hint = f"did you mean {near[0]}?" if near else f"jobs have {listed}" if known else ""
+    return f"no job here has a label {name!r}" + (f"; {hint}" if hint else "")
 
 
 def hold_fields_of(by: Iterable[str]) -> tuple[str, ...]:

@@ -96,6 +96,8 @@ def _column(report: Report, name: str) -> Column:
         return found
     sums = [column.name for column in report.columns if column.adds_up and not column.of]
     problem = f"has no column {name!r}; known are {', '.join(sums)}"
+    if found is not None and not found.adds_up:
+        problem = f"{name} is no sum of entries; known are {', '.join(sums)}"
     if found is not None and found.of:
         problem = f"{name} is worked out from {' and '.join(found.of)}; explain those"
     raise InvalidEntry("the cell", [Fault("", problem)])

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from ledger.reports.columns import Column
 from ledger.reports.report import Report, Row
 
 __all__ = ["folded"]
@@ -33,7 +34,7 @@ def folded(report: Report, most: int) -> Report:
 
 def _together(report: Report, rows: Sequence[Row]) -> Row:
     sums = {
-        column.name: sum(row[place] or 0 for row in rows)
+        column.name: _sum(report, rows, place, column)
         for place, column in enumerate(report.columns)
         if column.adds_up
     }
@@ -45,13 +46,21 @@ def _together(report: Report, rows: Sequence[Row]) -> Row:
         elif column.adds_up:
             value = sums[column.name]
         elif column.worked_out is not None:
-            value = column.worked_out(sums)
+            known = all(sums.get(name, 0) is not None for name in column.of)
+            value = column.worked_out(sums) if known else None
         elif place == 0:
             value = f"{len(rows):,} others"
         elif column.unit == "text":
             value = ""
         values.append(value)
     return tuple(values)
+
+
+def _sum(report: Report, rows: Sequence[Row], place: int, column: Column) -> Any:
+    """The sum of a column; None for money of several currencies, of which the total is none."""
+    if column.unit == "money" and report.total is not None and report.total[place] is None:
+        return None
+    return sum(row[place] or 0 for row in rows)
 
 
 _WORST = ("reconciled", "open breaks", "not yet")

@@ -71,6 +71,10 @@ _SAID = {
     "reserved": "Of the jobs that were reserved in the period, whatever became of them since.",
     "variance": "What changed the cost against the period before, a cause after the other.",
     "trial-balance": "Every entry has two sides, so debits and credits come to the same.",
+    **dict.fromkeys(
+        ("budgets", "holds", "expiring"),
+        "As it was known at that moment; what was recorded since then is not part of it.",
+    ),
 }
 
 
@@ -145,18 +149,15 @@ def pack(
     # Which outcomes are unknown is asked of the last entry, and not of a clock.
     known = replace(asked, as_of_us=_known_us(asked, span))
     _add(made_of, "failures", known, title="Refunds and failures")
-    _add(
-        made_of,
-        "variance",
-        replace(asked, against=_before(span)),
-        title="Against the period before",
-    )
-    then = replace(asked, span=None, as_of_us=_moment_us(asked, span))
-    for name, title in (
-        ("budgets", "Budgets"),
-        ("holds", "Open holds"),
-        ("expiring", "Expiring credits"),
+    _bridge(made_of)
+    end_us = _moment_us(asked, span)
+    for name, title, at_us in (
+        # At the end itself, the windows of its budgets are those of the next period, and empty.
+        ("budgets", "Budgets", min(end_us, span.end_us - 1)),
+        ("holds", "Open holds", end_us),
+        ("expiring", "Expiring credits", end_us),
     ):
+        then = replace(asked, span=None, as_of_us=at_us)
         _add(made_of, name, then, title=f"{title} at the end")
     _add(made_of, "lapsed", asked, title="Lapsed credits")
     _add(made_of, "top-ups", asked, title="Top-ups and their cost")
@@ -205,8 +206,25 @@ def _footer(asked: Asked) -> str:
     return f"Made of {last} by kling-ledger {version('kling-ledger')}."
 
 
+def _bridge(made_of: _Pack) -> None:
+    """What changed the cost against the period before, where the calendar has one."""
+    title = "Against the period before"
+    try:
+        before = _before(made_of.span)
+    except (OverflowError, InvalidEntry):
+        text = "The calendar has no period before it."
+        made_of.sections.append(Section("variance", title, (text,)))
+        return
+    _add(made_of, "variance", replace(made_of.asked, against=before), title=title)
+
+
 def _before(span: Span) -> Span:
-    """The period before one: the month before a month, else as many days as it has."""
+    """The period before one: the month before a month, else as many days as it has.
+
+    Raises:
+        OverflowError: it would begin before the year 1.
+        InvalidEntry: the same.
+    """
     here = ZoneInfo(span.timezone)
     first = span.start.astimezone(here)
     if _kind(span) == "Month-end":

@@ -18,7 +18,16 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from ledger.errors import Fault, InvalidEntry, MissingExtra
-from ledger.reports.charts import Chart, Limit, chart_of, lengths, rounded, shortened, tick_text
+from ledger.reports.charts import (
+    Chart,
+    Limit,
+    chart_of,
+    lengths,
+    rounded,
+    shortened,
+    tick_text,
+    told_apart,
+)
 from ledger.reports.report import Report
 
 try:
@@ -241,7 +250,7 @@ def _bars(chart: Chart) -> Figure:
         )
         figures = [rounded(value, chart.unit) for value in series.values]
         axes.bar_label(bars, figures, padding=4, fontsize="small")
-    labels = [shortened(name, _MOST_LABEL) for name in chart.categories]
+    labels = told_apart(chart.categories, _MOST_LABEL)
     axes.set_yticks(range(number), labels)
     axes.set_ylim(number - 2 / 5, -3 / 5)
     if len(chart.dimension) < _MOST_SIDEWAYS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, cast
@@ -10,10 +10,11 @@ from typing import Any, cast
 import polars as pl
 
 from ledger.breaks import Reconciled, ReconciledState
+from ledger.errors import Fault, InvalidEntry
 from ledger.records import moment
 from ledger.reports.asking import Asked
 from ledger.reports.columns import Column, shown
-from ledger.reports.dimensions import label_of
+from ledger.reports.dimensions import label_of, unknown_labels
 from ledger.spans import STEPS, Span, Step, between, day_of, steps
 from ledger.units import iso
 
@@ -109,6 +110,32 @@ class Report:
         """
         return {column.name: place for place, column in enumerate(self.columns)}[name]
 
+    def sorted_by(self, name: str) -> Report:
+        """The same with its rows in another order: figures the largest first, others the smallest.
+
+        Rows that have the same stay as they stood; those that have nothing come last.
+
+        Raises:
+            InvalidEntry: it has no such column; its rows follow each other, as in a statement.
+        """
+        places = list(enumerate(self.columns))
+        names = {column.title: place for place, column in places}
+        names |= {column.name: place for place, column in places}
+        problem = None
+        if self.name == "statement":
+            problem = "the rows of a statement follow each other"
+        elif name not in names:
+            known = ", ".join(label_of(column.name) for column in self.columns)
+            problem = f"there is no column {name!r}; known are {known}"
+        if problem is not None:
+            raise InvalidEntry("the order", [Fault("", problem)])
+        place = names[name]
+        largest_first = self.columns[place].unit not in {"text", "moment"}
+        known_rows = [row for row in self.rows if row[place] is not None]
+        known_rows.sort(key=lambda row: row[place], reverse=largest_first)
+        unknown = [row for row in self.rows if row[place] is None]
+        return replace(self, rows=(*known_rows, *unknown))
+
     def with_notes(self, *notes: str) -> Report:
         """The same with more to say."""
         return replace(self, notes=(*self.notes, *notes))
@@ -153,6 +180,7 @@ def made(
         rows = [(*row, states(row[: len(by)])) for row in rows]
         total = (*total, states(None))
     state = None if bill is None else bill.whole
+    notes = (*notes, *unknown_labels(facts, by))
     return Report(name, title, asked, span, columns, tuple(rows), total, state, tuple(notes), facts)
 
 
@@ -229,16 +257,22 @@ class Bill:
         """Whether the figures of each row agree, given its dimensions; of the total, given None.
 
         A row is `not yet` where its own time was not compared, or where one of its charges or
-        refunds happened at another time that was not; it has `open breaks` where an open one is
-        about a job that is part of it.
+        refunds happened at another time that was not, or came after it was; it has `open breaks`
+        where an open one is about a job that is part of it.
         """
         settled = pl.col("kind").cast(pl.String).is_in(SETTLING)
         when = pl.col("happened_at_us" if "happened_at_us" in facts.columns else "at_us")
         away = facts.with_columns(when.alias("when_us")).filter(
             settled & ((when < self._span.start_us) | (when >= self._span.end_us))
         )
-        missing = away.filter(self._uncompared(away["when_us"]))
-        disputed = facts.filter(self._disputed(facts["job"], away["when_us"]))
+        since_us, until_us = self._around(away["when_us"])
+        missing = pl.concat(
+            [
+                away.filter(self._uncompared(away["when_us"])).drop("when_us"),
+                facts.filter(settled & self._unseen(facts["job"], since_us, until_us)),
+            ]
+        )
+        disputed = facts.filter(self._disputed(facts["job"], since_us, until_us))
         rows_missing, rows_disputed = _rows(missing, by), _rows(disputed, by)
         parts = self._parts(by)
 
@@ -259,16 +293,26 @@ class Bill:
     def _is_whole(self) -> bool:
         return self.whole.reconciliation is not None
 
-    def _disputed(self, jobs: pl.Series, away_us: pl.Series) -> pl.Series:
-        """Whether an open break is about a job."""
+    def _around(self, away_us: pl.Series) -> tuple[int, int]:
+        """From the first to the last moment of the span and of what happened outside it."""
         since_us, until_us = self._span[1:3]
         if not away_us.is_empty():
             known = away_us.sort()
             since_us = min(since_us, known.item(0))
             until_us = max(until_us, known.item(-1) + 1)
+        return since_us, until_us
+
+    def _disputed(self, jobs: pl.Series, since_us: int, until_us: int) -> pl.Series:
+        """Whether an open break is about a job."""
         found = self._asked.book.breaks("open", since=moment(since_us), until=moment(until_us))
-        named = [item.job for item in found if item.job is not None]
-        return jobs.is_in(pl.Series(named, dtype=pl.String).implode()).fill_null(value=False)
+        return _named(jobs, [item.job for item in found if item.job is not None])
+
+    def _unseen(self, jobs: pl.Series, since_us: int, until_us: int) -> pl.Series:
+        """Whether something about a job came after its time was compared."""
+        if not self.whole.changed and (since_us, until_us) == self._span[1:3]:
+            return _named(jobs, [])
+        found = self._asked.book.unseen_jobs(since=moment(since_us), until=moment(until_us))
+        return _named(jobs, found)
 
     def _uncompared(self, at_us: pl.Series) -> pl.Series:
         """Whether the day of a moment was not compared, in the time zone of the span."""
@@ -309,6 +353,12 @@ class Bill:
             found = self._asked.book.reconciled(since=moment(start_us), until=moment(end_us))
             self._compared[start_us, end_us] = found.reconciliation is not None
         return self._compared[start_us, end_us]
+
+
+def _named(jobs: pl.Series, names: Iterable[str]) -> pl.Series:
+    """Whether each of some jobs is one of others."""
+    wanted = pl.Series(sorted(names), dtype=pl.String)
+    return jobs.is_in(wanted.implode()).fill_null(value=False)
 
 
 def _rows(facts: pl.DataFrame, by: Sequence[str]) -> set[Row]:

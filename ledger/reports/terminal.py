@@ -20,6 +20,7 @@ from ledger.reports.charts import (
     rounded,
     shortened,
     tick_text,
+    told_apart,
 )
 from ledger.reports.report import Report
 
@@ -147,8 +148,9 @@ def _bars(chart: Chart, width: int, height: int, *, colours: bool) -> list[str]:
         max(cell_len(shortened(name, 400)) for name in chart.categories),
         max(4, width // 2 - wide),
     )
+    titles = told_apart(chart.categories, names, cell_len)
     labels = [
-        f"{set_cell_size(_cut(chart.categories[place], names) if number == 0 else '', names)}"
+        f"{set_cell_size(titles[place] if number == 0 else '', names)}"
         f" {figures[number][place]:>{wide}}"
         for place, number in rows
         if number < each

@@ -15,7 +15,7 @@ import polars as pl
 from ledger.errors import CannotPrice, Fault, InvalidEntry, InvalidInput
 from ledger.reports.asking import Asked
 from ledger.reports.columns import Column, Sums, percent_of
-from ledger.reports.dimensions import checked, dimensioned
+from ledger.reports.dimensions import checked, dimensioned, unknown_labels
 from ledger.reports.facts import WHERE, Progress, nothing
 from ledger.reports.jobs import DIMENSIONS, TIMELESS, jobs, where
 from ledger.reports.report import (
@@ -91,7 +91,7 @@ QUOTED = (
     Column("still_held", "credits", "still held"),
     Column("length_change", "credits", "length"),
     Column("price_change", "credits", "price"),
-    Column("told", "credits", "told"),
+    Column("told", "credits", "length unknown"),
     Column("charged", "credits", "charged", _charged, _CHARGED),
     Column("refunded", "credits", "refunded"),
     Column("net", "credits", "net", _net, (*_CHARGED, "refunded")),
@@ -242,7 +242,7 @@ def _from_before(
         tuple(written(row, figures) for row, figures in bridges),
         written(None, total),
         bills[1].whole,
-        (f"before is {against.name} ({against.timezone})",),
+        (f"before is {against.name} ({against.timezone})", *unknown_labels(facts, names)),
         facts,
     )
 
