@@ -17,6 +17,7 @@ from test_cli_contract import on_terminal
 
 from ledger.book import Book, TopUp
 from ledger.exports.writing import MANIFEST
+from ledger.jobs import Ledger
 
 OCTOBER = ("--period", "2026-10")
 
@@ -62,6 +63,15 @@ def test_csv_for_a_spreadsheet_has_no_formula(folder: Path) -> None:
     done = call("export", "jobs", "--profile", "spreadsheet", "--format", "jsonl", cwd=folder)
     assert done.status == 2
     assert "--profile is about CSV" in done.said
+
+
+def test_a_journal_and_a_workbook_go_to_stdout_where_asked(folder: Path) -> None:
+    journal = ("export", "journal", "--dialect", "hledger", *OCTOBER)
+    assert call(*journal, "--output", "-", cwd=folder).stdout == call(*journal, cwd=folder).stdout
+    command = [*COMMAND, "export", "workbook", *OCTOBER, "--output", "-"]
+    done = subprocess.run(command, cwd=folder, env=environment(), capture_output=True, check=True)
+    assert done.stdout.startswith(b"PK")
+    assert names(folder) == []
 
 
 def test_parquet_goes_into_a_pipe_and_never_to_a_terminal(folder: Path) -> None:
@@ -137,6 +147,7 @@ ALL = [
     "journal_2026-10.journal",
     "journal_2026-10.ledger",
     "manifest.json",
+    "pack_2026-10.html",
     "workbook_2026-10.xlsx",
 ]
 
@@ -160,6 +171,23 @@ def test_everything_of_a_month_stands_in_one_folder_that_can_be_checked(folder: 
     for name in found:
         one, other = folder / "october" / name, folder / "again" / name
         assert one.read_bytes() == other.read_bytes(), name
+
+
+def test_everything_knows_what_was_heard_after_the_last_entry(folder: Path) -> None:
+    with Ledger(f"sqlite:///{folder / 'kling-ledger.db'}") as ledger:
+        ledger.keep_reconciliation(
+            since="2026-10-01",
+            until="2026-11-01",
+            breaks=[],
+            digest=bytes(32),
+            options={},
+            result={},
+        )
+        ledger.link("=job", "task-1")
+    assert call("export", "all", *OCTOBER, "--output", "october", cwd=folder).status == 0
+    (job,) = pl.read_parquet(folder / "october" / "jobs_2026-10.parquet").to_dicts()
+    assert (job["job"], job["reconciled"], job["task"]) == ("=job", "reconciled", "task-1")
+    assert "    ; task: task-1\n" in (folder / "october" / "journal_2026-10.journal").read_text()
 
 
 def test_a_folder_is_replaced_only_where_asked_and_only_if_an_export_wrote_it(folder: Path) -> None:
@@ -233,4 +261,5 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(
     )
     assert (done.returncode, done.stdout) == (7, ""), done.stderr
     assert "it would be larger than a file may be here" in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
     assert [item.name for item in tmp_path.iterdir() if "ledger.db" not in item.name] == []

@@ -6,24 +6,28 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from uuid import uuid4
 
 import duckdb
+import histories
 import openpyxl  # type: ignore[import-untyped]
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from python_calamine import CalamineWorkbook
 from writers import Clock
 
 from ledger.book import Book
+from ledger.breaks import BreakRecord
 from ledger.errors import InvalidInput
 from ledger.exports import rows as rows_module
 from ledger.exports import workbook as workbook_module
@@ -32,8 +36,10 @@ from ledger.exports.manifest import check_manifest, file_made, write_manifest
 from ledger.exports.rows import FIELDS, Table, Tally, reading
 from ledger.exports.workbook import write_workbook
 from ledger.exports.writing import MANIFEST, whole_folder
+from ledger.records import By, us
 from ledger.reports.asking import Asked, ask
-from ledger.spans import span_of
+from ledger.spans import between, span_of
+from ledger.units import e8_to_credits
 
 OCTOBER = span_of("2026-10")
 EMPTY = span_of("2026-08")
@@ -141,6 +147,20 @@ def test_what_pays_a_debt_later_is_a_cost_of_the_job_that_ran_into_it(filled: Bo
     }
 
 
+def test_a_refund_that_pays_another_jobs_debt_takes_its_cost_there(clock: Clock) -> None:
+    with Book("sqlite://", clock=clock) as book:
+        book.open_wallet("studio", credit_limit=50)
+        # 30 credits for 0.60 USD go to the first job, the second one owes 20. What comes back of
+        # the first, 20 credits or 0.40 USD, pays that.
+        book.top_up("studio", 30, key="invoice-1", cash="0.6", currency="USD")
+        for job, amount in (("first", 30), ("second", 20)):
+            book.reserve("studio", amount, key=job)
+            book.charge(job, amount)
+        book.refund("first", 20, key="back-1")
+        found = {row["job"]: (row["net"], row["cost"]) for row in parsed(ask(book), "jobs")}
+        assert found == {"first": ("10", "0.2"), "second": ("20", "0.4")}
+
+
 def test_an_entry_says_which_lots_its_credits_are_of_and_what_those_had_cost(filled: Book) -> None:
     charge = next(row for row in parsed(of_october(filled), "entries") if row["key"] == "=2+3"
                   and row["kind"] == "charge")  # fmt: skip
@@ -212,6 +232,100 @@ def test_a_task_and_the_price_version_stand_with_their_job(tmp_path: Path, clock
         (job,) = parsed(ask(opened), "jobs")
     assert (job["task"], job["seconds"], job["quality"]) == ("task-unified-1", "2.5", "720p")
     assert job["version"].startswith("evolink/kling-v3-motion-control@")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(histories.histories())
+def test_jobs_holds_entries_and_the_summary_say_the_same(moves: histories.Moves) -> None:
+    def totals(table: Table, **asked: Any) -> Tally:
+        return exported(ask(book, **asked), table, "jsonl")[1]
+
+    clock = Clock()
+    with Book("sqlite://", clock=clock) as book:
+        histories.play(book, clock, moves)
+        # From before the first fact to after the last, cut in the midst of things.
+        days = ["2026-09-20", "2026-10-08", "2026-10-10T12:05Z", "2026-10-14", "2027-06-01"]
+        parts = [between(*each) for each in pairwise(days)]
+        for by in get_args(By):
+            jobs, entries = totals("jobs", by=by), totals("entries", by=by)
+            both: list[tuple[Table, Tally]] = [("jobs", jobs), ("entries", entries)]
+            for table, whole in both:
+                cut = [totals(table, by=by, span=part) for part in parts]
+                assert added([each.credits for each in cut]) == added([whole.credits])
+                for name, sums in whole.money.items():
+                    assert added([each.money[name] for each in cut]) == added([sums])
+            balances = book.wallets()
+            assert e8_to_credits(entries.credits["posted"]) == sum(b.posted for b in balances)
+            assert e8_to_credits(entries.credits["held"]) == sum(b.held for b in balances)
+            holds = totals("holds", by=by).credits
+            assert holds["charged"] - holds["refunded"] == jobs.credits["net"]
+            assert holds["held"] == entries.credits["held"]
+            with reading(ask(book, by=by)) as found:
+                money = workbook_module._summed_up(found).money
+            used = [{currency: -sums[2]} for (_, currency), sums in money.items()]
+            assert added(used) == added([jobs.money["cost"]])
+            left = [{currency: sums[-1]} for (_, currency), sums in money.items()]
+            assert added(left) == added([entries.money["cost"]])
+
+
+def added(sums: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The sums by name, without those that are nothing."""
+    found: Counter[str] = Counter()
+    for each in sums:
+        for name, part in each.items():
+            found[name] += part
+    return {name: sum_ for name, sum_ in found.items() if sum_}
+
+
+OCTOBER_COMPARED: dict[str, Any] = {
+    "since": "2026-10-01",
+    "until": "2026-11-01",
+    "options": {},
+    "result": {},
+}
+
+
+def a_break(job: str) -> BreakRecord:
+    """A charge of 30 credits for which the bill says 34."""
+    return BreakRecord(
+        book="", id="b-1", kind="amount", wallet="studio", job=job, task=None,
+        ours_e8=30 * 10**8, theirs_e8=34 * 10**8, difference_e8=4 * 10**8,
+        happened_at_us=us(datetime(2026, 10, 3, tzinfo=UTC)), cause=None, evidence="{}",
+        status="open", owner=None, note=None, closed_by=None, since_us=OCTOBER.start_us,
+        until_us=OCTOBER.end_us, found_seq=0, seen_seq=0, changed_at_us=0,
+    )  # fmt: skip
+
+
+def test_a_job_says_whether_the_bill_agrees_with_it(clock: Clock) -> None:
+    def states(**known: Any) -> dict[str, str]:
+        rows = parsed(ask(book, span=OCTOBER, **known), "jobs")
+        return {row["job"]: row["reconciled"] for row in rows}
+
+    with Book("sqlite://", clock=clock) as book:
+        book.top_up("studio", 500, key="invoice-1", at="2026-10-01")
+        for job in ("agrees", "disputed", "told-late"):
+            book.reserve("studio", 40, key=job, at="2026-10-03")
+        for job in ("agrees", "disputed"):
+            book.charge(job, 30, at="2026-10-03")
+        assert set(states().values()) == {"not yet"}
+        clock.forward(days=1)
+        compared_at = clock.now
+        book.keep_reconciliation(breaks=[a_break("disputed")], digest=bytes(32), **OCTOBER_COMPARED)
+        clock.forward(days=1)
+        then = {"agrees": "reconciled", "disputed": "open breaks", "told-late": "not yet"}
+        assert states() == then
+        # What is charged or refunded after the comparison was not compared.
+        book.charge("told-late", 30, at="2026-10-03")
+        assert states() == then
+        book.resolve_break("b-1", "explained", note="agreed with support")
+        assert states() == {**then, "disputed": "reconciled"}
+        # As it was before the comparison, and before the break was settled.
+        assert set(states(as_of=compared_at).values()) == {"not yet"}
+        assert states(as_of=clock.now) == then
+        for job in then:
+            (row,) = (row for row in parsed(ask(book), "jobs") if row["job"] == job)
+            compared = book.reconciled(since=OCTOBER.start, until=OCTOBER.end, job=job)
+            assert row["reconciled"] == compared.state
 
 
 # --- checked by others ---------------------------------------------------------------------------

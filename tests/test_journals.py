@@ -240,6 +240,52 @@ def test_a_span_opens_with_what_was_there_lot_by_lot(studio: Book) -> None:
     ]
 
 
+def told_late(book: Book) -> None:
+    """Bought for two units of the last digit, three credits of one unit each, told out of order.
+
+    Recorded: a −1 (cost 1), b −1 (0), a's refund +1 (0), c −1 (0), d −1 (−1); a in October, the
+    others in September. So September has 3 − 3 credits, and 2 − 0 − 0 − 1 = 1 of their cost.
+    """
+    book.open_wallet("studio", credit_limit=1)
+    book.top_up(
+        "studio", "0.00000003", key="few", cash="0.00000002", currency="USD", at="2026-09-20"
+    )
+    for job in "abcd":
+        book.reserve("studio", "0.00000001", key=job, at="2026-09-21")
+    book.charge("a", "0.00000001", at="2026-10-02")
+    book.charge("b", "0.00000001", at="2026-09-22")
+    book.refund("a", key="back", at="2026-10-03")
+    book.charge("c", "0.00000001", at="2026-09-22")
+    book.charge("d", "0.00000001", at="2026-09-22")
+
+
+@pytest.mark.parametrize("dialect", PROGRAMS)
+def test_cost_that_opens_without_credits_is_posted_as_rounding(
+    dialect: Dialect, clock: Clock, tmp_path: Path
+) -> None:
+    with Book("sqlite://", clock=clock) as book:
+        told_late(book)
+        lines = list(journal(book, dialect, span=OCTOBER))
+    indent, opening = ("  ", "opening") if dialect == "beancount" else ("    ", "(Studio/0)")
+    place = next(number for number, line in enumerate(lines) if opening in line)
+    assert lines[place + 1 : lines.index("", place)] == [
+        f"{indent}Equity:Opening-Balances  -0.00000001 USD",
+        f"{indent}Equity:Rounding  0.00000001 USD",
+    ]
+    done = check(dialect, written(tmp_path / "journal", iter(lines)))
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wallet_that_only_owes_is_asserted(clock: Clock) -> None:
+    with Book("sqlite://", clock=clock) as book:
+        book.open_wallet("studio", credit_limit=50)
+        book.reserve("studio", 5, key="job-1")
+        book.charge("job-1", 5)
+        lines = list(journal(book, "beancount"))
+    found = [line for line in lines if " balance " in line]
+    assert found == ["2026-10-11 balance Liabilities:EvoLink:Owed:Studio  -5.00000000 ~ 0 CREDIT"]
+
+
 def test_holds_move_credits_without_a_lot(studio: Book) -> None:
     lines = list(journal(studio, "hledger", holds=True))
     assert transaction(lines, "2026-10-05 * (Studio/10) EvoLink | reserve job-3")[5:] == [

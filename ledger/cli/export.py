@@ -13,6 +13,7 @@ import typer
 
 from ledger.cli import export_focus, export_journal
 from ledger.cli.books import many, open_ledger
+from ledger.cli.export_journal import STDOUT
 from ledger.cli.options import DEFAULT_DB, BookOption, DbOption
 from ledger.cli.parsing import Group
 from ledger.cli.spans import (
@@ -92,8 +93,6 @@ WalletOption = Annotated[
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of an export.")]
 
-_STDOUT = Path("-")
-
 
 @app.command(
     epilog=(
@@ -111,7 +110,7 @@ def entries(
     wallet: WalletOption = None,
     format_: FlatFormatOption = FlatFormat.CSV,
     profile: ProfileOption = CsvProfile.PLAIN,
-    output: OutputOption = _STDOUT,
+    output: OutputOption = STDOUT,
     overwrite: OverwriteOption = False,
     db: DbOption = DEFAULT_DB,
     book: BookOption = "main",
@@ -137,7 +136,7 @@ def holds(
     wallet: WalletOption = None,
     format_: FlatFormatOption = FlatFormat.CSV,
     profile: ProfileOption = CsvProfile.PLAIN,
-    output: OutputOption = _STDOUT,
+    output: OutputOption = STDOUT,
     overwrite: OverwriteOption = False,
     db: DbOption = DEFAULT_DB,
     book: BookOption = "main",
@@ -163,7 +162,7 @@ def jobs(
     wallet: WalletOption = None,
     format_: FlatFormatOption = FlatFormat.CSV,
     profile: ProfileOption = CsvProfile.PLAIN,
-    output: OutputOption = _STDOUT,
+    output: OutputOption = STDOUT,
     overwrite: OverwriteOption = False,
     db: DbOption = DEFAULT_DB,
     book: BookOption = "main",
@@ -184,7 +183,9 @@ def jobs(
 def workbook(
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="FILE", help="Where to.", show_default=False),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Where to; `-` is stdout.", show_default=False
+        ),
     ],
     period: PeriodOption = None,
     since: FromOption = None,
@@ -204,18 +205,18 @@ def workbook(
     from ledger.cli.output import ProgressBar, say
     from ledger.exports.rows import reading
     from ledger.exports.workbook import write_workbook
-    from ledger.exports.writing import whole_file
 
     span = asked_span(period, since, until, timezone)
     with open_ledger(db, book) as ledger:
         asked = _asked(ledger, span, timezone, as_of, by, wallet)
         with (
-            whole_file(output, overwrite=overwrite) as file,
-            ProgressBar(f"writing {output.name}") as bar,
+            _opened(output, "A workbook", overwrite=overwrite) as file,
+            ProgressBar("writing the workbook") as bar,
             reading(asked, bar) as found,
         ):
             tally = write_workbook(found, file, rows=rows.value)
-    say(f"wrote {output}: {_rows(tally.rows, rows.value)}")
+    if output != STDOUT:
+        say(f"wrote {output}: {_rows(tally.rows, rows.value)}")
 
 
 app.command("journal", epilog=export_journal.EXAMPLES)(export_journal.journal)
@@ -328,29 +329,32 @@ def _flat(
     if profile is CsvProfile.SPREADSHEET and format_ is not FlatFormat.CSV:
         raise typer.BadParameter("--profile is about CSV; other formats have no formulas")
     with (
-        _opened(output, format_, overwrite=overwrite) as file,
+        _opened(output, _BINARY.get(format_), overwrite=overwrite) as file,
         ProgressBar(f"writing {table}") as bar,
         reading(asked, bar) as found,
     ):
         tally = write_flat(found, table, file, format=format_.value, profile=profile.value)
-    if output != _STDOUT:
+    if output != STDOUT:
         say(f"wrote {output}: {_rows(tally.rows, table)}")
 
 
+_BINARY = {FlatFormat.PARQUET: "Parquet"}
+
+
 @contextmanager
-def _opened(output: Path, format_: FlatFormat, *, overwrite: bool) -> Iterator[BinaryIO]:
-    """The file to write, or stdout for text."""
+def _opened(output: Path, binary: str | None, *, overwrite: bool) -> Iterator[BinaryIO]:
+    """The file to write, or stdout; what is no text, by its name, never goes to a terminal."""
     from ledger.exports.writing import whole_file
 
-    if output != _STDOUT:
+    if output != STDOUT:
         with whole_file(output, overwrite=overwrite) as file:
             yield file
         return
-    if format_ is FlatFormat.PARQUET and sys.stdout.isatty():
-        raise typer.BadParameter("Parquet is not for a terminal; name a file with --output")
-    if (binary := getattr(sys.stdout, "buffer", None)) is not None:
-        yield binary
-        binary.flush()
+    if binary is not None and sys.stdout.isatty():
+        raise typer.BadParameter(f"{binary} is not for a terminal; name a file with --output")
+    if (raw := getattr(sys.stdout, "buffer", None)) is not None:
+        yield raw
+        raw.flush()
         return
     yield _Text()  # type: ignore[misc]
 
@@ -377,11 +381,11 @@ def _write_all(ledger: Ledger, asked: Asked, folder: Path, name: str, bar: Progr
 
     from ledger.errors import OutputError
     from ledger.exports.manifest import write_manifest
-    from ledger.exports.rows import reading
+    from ledger.exports.rows import known_until_us, reading
 
-    if asked.as_of_us is None and asked.known_until_us is not None:
+    if asked.as_of_us is None and (known_us := known_until_us(asked)) is not None:
         # All files are of the same entries, whoever writes in the book meanwhile.
-        asked = replace(asked, as_of_us=asked.known_until_us + 1)
+        asked = replace(asked, as_of_us=known_us + 1)
     files: list[FileMade] = []
     with reading(asked, bar) as found:
         files += _tables(found, folder, name)

@@ -21,7 +21,9 @@ from ledger.cli.spans import (
     asked_span,
 )
 
-__all__ = ["EXAMPLES", "journal"]
+__all__ = ["EXAMPLES", "STDOUT", "journal"]
+
+STDOUT = Path("-")
 
 EXAMPLES = """
 **Examples**
@@ -79,11 +81,11 @@ def journal(
         ),
     ] = "Assets:Cash",
     output: Annotated[
-        Path | None,
+        Path,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="Write it there.", show_default="stdout"
+            "--output", "-o", metavar="FILE", help="Where to; `-` is stdout.", show_default="stdout"
         ),
-    ] = None,
+    ] = STDOUT,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace a file that is there already.")
     ] = False,
@@ -99,7 +101,7 @@ def journal(
     from ledger.exports.journals import journal as journal_of
     from ledger.exports.writing import check_output, whole_file
 
-    if output is not None:
+    if output != STDOUT:
         check_output(output, overwrite=overwrite)
     span = asked_span(period, since, until, timezone)
     with open_ledger(db, book) as ledger:
@@ -116,7 +118,7 @@ def journal(
             currency=currency,
             cash_account=cash_account,
         )
-        if output is None:
+        if output == STDOUT:
             for line in lines:
                 sys.stdout.write(f"{line}\n")
             return

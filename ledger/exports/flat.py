@@ -15,7 +15,14 @@ from polars.io.plugins import register_io_source
 
 from ledger.exports.rows import FIELDS, Field, Kind, Reading, Table, Tally, label_names
 
-__all__ = ["LARGEST_LABELS", "Format", "Profile", "neutral", "write_flat"]
+__all__ = [
+    "LARGEST_LABELS",
+    "Format",
+    "Profile",
+    "as_text",
+    "neutral",
+    "write_flat",
+]
 
 Format = Literal["csv", "jsonl", "parquet"]
 Profile = Literal["plain", "spreadsheet"]
@@ -116,7 +123,8 @@ def _moment(name: str) -> pl.Expr:
     return pl.when(whole).then(at.dt.strftime("%Y-%m-%dT%H:%M:%SZ")).otherwise(exactly)
 
 
-def _as_text(item: Field) -> pl.Expr:
+def as_text(item: Field) -> pl.Expr:
+    """A column as CSV has it: amounts as plain digits, moments as ISO 8601, others as they are."""
     if item.kind in {"credits", "money"}:
         return _digits(item.name).alias(item.name)
     return _moment(item.name).alias(item.name) if item.kind == "moment" else pl.col(item.name)
@@ -158,12 +166,12 @@ def _cell(item: Field, *, spreadsheet: bool) -> pl.Expr:
     if item.kind == "flag":
         return pl.col(item.name).cast(pl.UInt8)
     if not spreadsheet:
-        return _as_text(item)
+        return as_text(item)
     if item.kind in {"credits", "money"}:
         # Numbers stay numbers, negative ones as well: they stand without quotes.
         return _amount(item.name).alias(item.name)
     text = _neutral(pl.col(item.name)).alias(item.name)
-    return text if item.kind in {"text", "json"} else _as_text(item)
+    return text if item.kind in {"text", "json"} else as_text(item)
 
 
 def _path_column(label: str) -> str:
@@ -187,7 +195,7 @@ def _with_labels(frame: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
 
 def _json_line(fields: Sequence[Field]) -> pl.Expr:
     """A row as an object; what is JSON already stands in it as it is."""
-    plain = pl.struct(_as_text(item) for item in fields if item.kind != "json")
+    plain = pl.struct(as_text(item) for item in fields if item.kind != "json")
     parts = [plain.struct.json_encode().str.strip_suffix("}")]
     for item in fields:
         if item.kind == "json":

@@ -20,9 +20,10 @@ import polars as pl
 from ledger.costing import Costed, Costing
 from ledger.figures import show_credits
 from ledger.lots import taken_of
-from ledger.records import Entry, us
+from ledger.records import Entry, moment, us
 from ledger.reports.asking import Asked
 from ledger.store import Session
+from ledger.store.posted import last_task_us
 from ledger.units import parse_moment
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "Reading",
     "Table",
     "Tally",
+    "known_until_us",
     "label_names",
     "reading",
 ]
@@ -319,22 +321,49 @@ def reading(asked: Asked, progress: Progress = lambda _: None) -> Iterator[Readi
         yield Reading(session, asked, bill, progress)
 
 
+def known_until_us(asked: Asked) -> int | None:
+    """When the last of what exports are made from was recorded, in microseconds since 1970.
+
+    That is entries, and also comparisons with the bill and tasks. None in an empty book.
+    """
+    book = asked.book
+    with book.looking() as session:
+        task_us = last_task_us(session, book.book)
+    compared = [item.recorded_at_us for item in book.reconciliations()]
+    known = [each for each in (asked.known_until_us, task_us, *compared) if each is not None]
+    return max(known, default=None)
+
+
 class Bill(NamedTuple):
     """What comparisons with the provider's bill say of jobs."""
 
     compared: tuple[tuple[int, int], ...]
     """Stretches of time that comparisons cover, in microseconds since 1970."""
+    unseen: tuple[str, ...]
+    """Jobs that were charged or refunded in one of these after it was compared."""
     disputed: tuple[str, ...]
     """Jobs that an open break is about."""
 
     @staticmethod
     def of(asked: Asked) -> Bill:
         """What is known of it."""
-        before_us = asked.reach.before_us
-        known = (item for item in asked.book.reconciliations() if item.recorded_at_us < before_us)
-        compared = tuple(sorted({(item.since_us, item.until_us) for item in known}))
-        jobs = {item.job for item in asked.book.breaks("open") if item.job is not None}
-        return Bill(compared, tuple(sorted(jobs)))
+        book, before_us = asked.book, asked.reach.before_us
+        known = [item for item in book.reconciliations() if item.recorded_at_us < before_us]
+        compared = sorted({(item.since_us, item.until_us) for item in known})
+        if not compared:
+            return Bill((), (), ())
+        since_us, until_us = compared[0][0], max(until_us for _, until_us in compared)
+        unseen = book.unseen_jobs(since=moment(since_us), until=moment(until_us))
+        found = {item.seq for item in known}
+        disputed = {
+            item.job
+            for item in book.breaks(None)
+            # One that was settled later was open then.
+            if (item.status == "open" or item.changed_at_us >= before_us)
+            and item.found_seq in found
+            and item.job is not None
+        }
+        return Bill(tuple(compared), tuple(sorted(unseen)), tuple(sorted(disputed)))
 
     @property
     def state(self) -> pl.Expr:
@@ -346,9 +375,12 @@ class Bill(NamedTuple):
             )
             for at in ("first_at", "last_at")
         ]
-        disputed = pl.col("job").is_in(pl.Series(self.disputed, dtype=pl.String).implode())
+        unseen, disputed = (
+            pl.col("job").is_in(pl.Series(jobs, dtype=pl.String).implode())
+            for jobs in (self.unseen, self.disputed)
+        )
         return (
-            pl.when(~pl.all_horizontal(covered).fill_null(value=False))
+            pl.when(~pl.all_horizontal(covered).fill_null(value=False) | unseen)
             .then(pl.lit("not yet"))
             .when(disputed)
             .then(pl.lit("open breaks"))
@@ -506,9 +538,14 @@ def _job_rows(
     """What an entry says of its job, and of the jobs whose debts it pays."""
     entry, job = item.entry, item.entry.job
     for paid in item.paid:
+        if paid.currency is None:
+            continue
         owes = owing.get((entry.wallet, paid.seq))
-        if owes is not None and paid.currency is not None:
+        if owes is not None:
             yield _cost_row(owes, entry, -paid.cost_e8, paid.currency, inside=inside)
+        if job is not None:
+            # What a refund gives back of one job, it may at once take for another.
+            yield _cost_row(job, entry, paid.cost_e8, paid.currency, inside=inside)
     if job is None:
         return
     first, *others = item.parts or ((None, 0, 0, None),)

@@ -17,6 +17,7 @@ import polars as pl
 
 from ledger.costing import Costed
 from ledger.errors import InvalidInput, MissingExtra
+from ledger.exports.flat import as_text
 from ledger.exports.rows import FIELDS, Field, Reading, Tally
 from ledger.figures import show_credits
 from ledger.records import moment
@@ -42,7 +43,7 @@ _MOST_VALUES = 1_000
 """Values of one label that get a row of their own in `Usage`."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_DATE = datetime(1900, 3, 1, tzinfo=UTC)
+_FIRST_DATE = datetime(1900, 3, 1)  # noqa: DTZ001 - all dates of a workbook are in UTC
 """The calendars of spreadsheets agree from then on."""
 
 PRECISION = (
@@ -50,7 +51,7 @@ PRECISION = (
     " columns named exact; CSV, JSON lines and Parquet are exact throughout."
 )
 
-Cell = str | int | bool | Decimal | datetime | None
+Cell = str | int | Decimal | None
 
 
 class Bucket(NamedTuple):
@@ -97,9 +98,9 @@ def write_workbook(
         "strings_to_urls": False,
         "strings_to_numbers": False,
     }
-    made_at_us = reading.made_at_us
+    made_at_us, writable = reading.made_at_us, _Writable(file)
     try:
-        with Workbook(file, options) as workbook:
+        with Workbook(writable, options) as workbook:
             made_at = _EPOCH if made_at_us is None else moment(made_at_us)
             workbook.set_properties(
                 {
@@ -112,6 +113,47 @@ def write_workbook(
     except FileCreateError as error:
         cause = error.args[0] if error.args else None
         raise (cause if isinstance(cause, OSError) else error) from None
+    finally:
+        writable.let_go()
+
+
+class _Writable:
+    """A file until it is let go of; from then on nothing is done with it.
+
+    An archive that an error has left unfinished writes its end when it is dropped, into a file
+    that is closed by then.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file: BinaryIO | None = file
+        self._at = 0
+
+    def let_go(self) -> None:
+        """Do nothing from now on."""
+        self._file = None
+
+    def write(self, data: bytes) -> int:
+        """Write."""
+        if self._file is not None:
+            self._file.write(data)
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, at: int, whence: int = 0) -> int:
+        """Go to a place from the beginning, as archives do, unless it is a pipe."""
+        if self._file is not None:
+            self._file.seek(at, whence)
+        self._at = at
+        return at
+
+    def tell(self) -> int:
+        """Where it is."""
+        return self._at
+
+    def flush(self) -> None:
+        """Bring it to the system."""
+        if self._file is not None:
+            self._file.flush()
 
 
 class _Sheets:
@@ -179,8 +221,7 @@ class _Sheets:
                     f"there are more {table} than the {MOST_ROWS:,} rows a sheet can have; export"
                     f" a shorter period, or: kling-ledger export {table} --format parquet"
                 )
-            for row in frame.iter_rows():
-                sheet.add([_cell(value, item) for value, item in zip(row, fields, strict=True)])
+            sheet.add_frame(frame, fields)
         sheet.filters(tally.rows)
         totals = [_total(tally, item) for item in fields]
         sheet.add(["Total", *map(_credits, totals[1:])], bold=True)
@@ -271,6 +312,48 @@ class _Sheet:
         for column, cell in enumerate(cells):
             self._write(column, cell, bold=bold)
 
+    def add_frame(self, frame: pl.DataFrame, fields: Sequence[Field]) -> None:
+        """The next rows, all at once: what a cell is, its column says."""
+        lines = frame.select(_line(fields)).to_series()
+        self._sha.update("".join(f"{line}\n" for line in lines).encode())
+        writers = [self._writer(frame, item) for item in fields]
+        columns = (_values(frame, item) for item in fields)
+        for row in zip(*columns, strict=True):
+            self.rows += 1
+            at = self.rows
+            for column, value in enumerate(row):
+                if value is not None:
+                    write, format_ = writers[column]
+                    write(at, column, value, format_)
+
+    def _writer(self, frame: pl.DataFrame, item: Field) -> tuple[Callable[..., Any], Format | None]:
+        """How the cells of a column are written, and in which format."""
+        sheet, formats = self._sheet, self._formats
+        match item.kind:
+            case "credits" | "money":
+                return sheet.write_number, formats["amount"]
+            case "count":
+                return sheet.write_number, None
+            case "flag":
+                return sheet.write_boolean, None
+            case "moment":
+                return self._write_moment, formats["date"]
+        longest: Any = frame[item.name].str.len_chars().max()
+        if longest is None or 2 * longest <= LONGEST_TEXT:
+            return sheet.write_string, formats["text"]
+        return self._write_fitting, formats["text"]
+
+    def _write_fitting(self, row: int, column: int, text: str, format_: Format) -> None:
+        self._sheet.write_string(row, column, self._fitting(text), format_)
+
+    def _write_moment(self, row: int, column: int, at: datetime, format_: Format) -> None:
+        if at >= _FIRST_DATE:
+            self._sheet.write_datetime(row, column, at, format_)
+        else:
+            # What a spreadsheet has no date for stays text.
+            text = iso(at.replace(tzinfo=UTC))
+            self._sheet.write_string(row, column, text, self._formats["text"])
+
     def _write(self, column: int, cell: Cell, *, bold: bool) -> None:
         sheet, row, formats = self._sheet, self.rows, self._formats
         if cell is None:
@@ -278,10 +361,6 @@ class _Sheet:
         if isinstance(cell, str):
             text = self._fitting(cell)
             sheet.write_string(row, column, text, formats["bold" if bold else "text"])
-        elif isinstance(cell, bool):
-            sheet.write_boolean(row, column, cell)
-        elif isinstance(cell, datetime):
-            sheet.write_datetime(row, column, cell.replace(tzinfo=None), formats["date"])
         elif isinstance(cell, Decimal):
             sheet.write_number(row, column, cell, formats["total" if bold else "amount"])
         else:
@@ -299,10 +378,6 @@ class _Sheet:
 def _plain(cell: Cell) -> str:
     if cell is None:
         return ""
-    if isinstance(cell, bool):
-        return "1" if cell else "0"
-    if isinstance(cell, datetime):
-        return iso(cell)
     return f"{cell:f}" if isinstance(cell, Decimal) else str(cell)
 
 
@@ -310,17 +385,23 @@ def _credits(amount_e8: int | None) -> Decimal | None:
     return None if amount_e8 is None else Decimal(show_credits(amount_e8))
 
 
-def _cell(value: Any, item: Field) -> Cell:
-    if value is None:
-        return None
+def _values(frame: pl.DataFrame, item: Field) -> list[Any]:
+    """A column with values as cells take them."""
     if item.kind in {"credits", "money"}:
-        return Decimal(show_credits(value))
-    if item.kind != "moment":
-        kept: Cell = value
-        return kept
-    at = moment(value)
-    # What a spreadsheet has no date for stays text.
-    return at if at >= _FIRST_DATE else iso(at)
+        # From plain digits: zeros that say nothing would be written as well.
+        texts = frame.select(as_text(item)).to_series()
+        return [None if text is None else Decimal(text) for text in texts]
+    values = frame[item.name]
+    return (values.cast(pl.Datetime("us")) if item.kind == "moment" else values).to_list()
+
+
+def _line(fields: Sequence[Field]) -> pl.Expr:
+    """A row as the digest of a sheet takes it."""
+    texts = (
+        pl.col(item.name).cast(pl.UInt8) if item.kind == "flag" else as_text(item)
+        for item in fields
+    )
+    return pl.concat_str((text.cast(pl.String).fill_null("") for text in texts), separator="\t")
 
 
 def _title(item: Field) -> str:

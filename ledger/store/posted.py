@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.store.session import Session
 
-__all__ = ["all_tasks", "posted", "purchases", "refunded_jobs"]
+__all__ = ["all_tasks", "last_task_us", "posted", "purchases", "refunded_jobs"]
 
 
 def posted(session: Session, book: str, wallet: str, before_us: int) -> Iterator[Any]:
@@ -53,3 +53,11 @@ def all_tasks(session: Session, book: str, before_us: int) -> Iterator[Any]:
         " ORDER BY id",
         (book, before_us),
     )
+
+
+def last_task_us(session: Session, book: str) -> int | None:
+    """When the task of a job was last heard of for the first time; None if there is none."""
+    rows: list[tuple[int | None]] = session.rows(
+        "SELECT max(first_heard_at_us) FROM tasks WHERE book = ? AND job IS NOT NULL", (book,)
+    )
+    return rows[0][0]

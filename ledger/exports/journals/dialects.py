@@ -16,7 +16,7 @@ from typing import Literal
 from ledger.exports.journals.history import Found
 from ledger.exports.journals.model import COST_E24, Check, Posting, Transaction
 from ledger.exports.journals.names import component, is_link, quoted
-from ledger.exports.journals.posting import CREDITS
+from ledger.exports.journals.posting import CREDITS, ROUNDING
 from ledger.figures import show_credits
 
 __all__ = ["DIALECTS", "ROUNDING", "Dialect", "Writer"]
@@ -24,7 +24,6 @@ __all__ = ["DIALECTS", "ROUNDING", "Dialect", "Writer"]
 Dialect = Literal["beancount", "hledger", "ledger"]
 """A program that a journal is for."""
 
-ROUNDING = "Equity:Rounding"
 PAYEE = "EvoLink"
 CHECKS = "kling-ledger"
 

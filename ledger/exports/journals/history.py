@@ -22,7 +22,7 @@ from ledger.costing import Costed, Costing
 from ledger.errors import OutputError
 from ledger.exports.journals.model import Check, Options, Posting, Transaction
 from ledger.exports.journals.names import component, expense_account, word
-from ledger.exports.journals.posting import OPENING, WalletPostings
+from ledger.exports.journals.posting import OPENING, ROUNDING, WalletPostings
 from ledger.figures import show_credits
 from ledger.records import Entry, WalletRecord
 from ledger.spans import Span, day_of
@@ -282,17 +282,24 @@ class _Reader:
         credit, accounts = self._options.commodity, postings.accounts
         lines: list[Posting] = []
         worth: dict[str, int] = defaultdict(int)
+        rounding: dict[str, int] = defaultdict(int)
         for seq, (credits_e8, cost_e8) in opening.lots.items():
             line = postings.in_lot(seq, credits_e8, cost_e8)
-            lines.append(line)
             currency = None if line.lot is None else line.lot.currency
             worth[currency or credit] -= credits_e8 if currency is None else cost_e8
+            if cost_e8 and credits_e8 * cost_e8 <= 0:
+                # Facts that were told late leave a last digit of cost where no credits are.
+                rounding[currency or credit] += cost_e8
+                line = line._replace(cost_e8=0)
+            if credits_e8:
+                lines.append(line)
         if opening.owed_e8:
             lines.append(Posting(accounts.owed, opening.owed_e8, credit))
             worth[credit] -= opening.owed_e8
         lines += [
             Posting(OPENING, each, key) for key, each in worth.items() if each or key != credit
         ]
+        lines += [Posting(ROUNDING, each, key) for key, each in rounding.items() if each]
         if opening.held_e8 and self._options.holds:
             lines.append(Posting(accounts.reserved, opening.held_e8, credit))
             lines.append(Posting(accounts.credits, -opening.held_e8, credit))
@@ -316,7 +323,7 @@ class _Reader:
     def _checks(self, number: int, wallet: str, sums: _Sums) -> Iterator[tuple[_Place, Check]]:
         """What a wallet's accounts hold at the end of every month, and of the span."""
         accounts = WalletPostings(wallet, self._options).accounts
-        if self.first_day is None or self.last_day is None or accounts.credits not in self.accounts:
+        if self.first_day is None or self.last_day is None:
             return
         for month_end in (*_month_ends(self.first_day, self.last_day), None):
             month = None if month_end is None else (month_end.year, month_end.month)
@@ -328,6 +335,8 @@ class _Reader:
                 accounts.owed: owed_e8,
             }
             used = tuple((name, each) for name, each in balances.items() if name in self.accounts)
+            if not used:
+                return
             day = month_end or self.last_day
             place = (day.toordinal(), _CHECKS, 0, number, 0)
             yield place, Check(day, wallet, posted_e8, held_e8, used)

@@ -19,7 +19,7 @@ from ledger.exports.journals.model import LotOf, Options, Posting, unit_cost
 from ledger.exports.journals.names import component
 from ledger.records import Entry
 
-__all__ = ["CREDITS", "OPENING", "Accounts", "WalletPostings", "lot_of"]
+__all__ = ["CREDITS", "OPENING", "ROUNDING", "Accounts", "WalletPostings", "lot_of"]
 
 CREDITS = "Assets:EvoLink:Credits:"
 
@@ -28,6 +28,7 @@ EXPIRED = "Expenses:Credits:Expired"
 ADJUSTMENTS = "Equity:Adjustments"
 UNPRICED = "Equity:Credits:Unpriced"
 OPENING = "Equity:Opening-Balances"
+ROUNDING = "Equity:Rounding"
 
 
 class Accounts:
