@@ -506,6 +506,13 @@ def test_the_currency_of_what_cost_nothing_is_the_first_that_was_paid(clock: Clo
         assert found == ["CHF", "CHF"]
         book.top_up("studio", 5, key="paid", cash=1, currency="EUR")
         assert {row["BillingCurrency"] for row in rows(book, currency="CHF")} == {"EUR"}
+        # What is bought later does not change what was known before.
+        clock.forward(days=1)
+        before_us = us(book.now())
+        book.top_up("lab", 5, key="more", cash=1, currency="JPY")
+        known = rows(book, as_of_us=before_us)
+        assert [row["BillingCurrency"] for row in known] == ["EUR"] * 3
+        assert [row["BillingCurrency"] for row in rows(book)] == [*["JPY"] * 3, "EUR"]
         with pytest.raises(InvalidEntry, match="currency: must be three capital letters"):
             rows(book, currency="credits")
 
@@ -796,12 +803,13 @@ def test_metadata_describe_the_columns_as_they_are_and_list_the_deviations(
                 assert found == (dtype.precision, dtype.scale)
         assert [column.name for column in columns] == frame.columns
         assert document["Recency"]["DatasetInstanceComplete"]
+        assert document["x_Meanings"] == {column.name: column.meaning for column in columns}
+        assert [item["id"] for item in document["x_Deviations"]] == [
+            item.id for item in DEVIATIONS if "1.4" in item.versions
+        ]
     document = json.loads(
         (tmp_path / "out" / "focus-cost-and-usage_2026-10_v1.4_metadata.json").read_text("utf-8")
     )
-    assert [item["id"] for item in document["x_Deviations"]] == [
-        item.id for item in DEVIATIONS if "1.4" in item.versions
-    ]
     assert document["x_SelfCheck"] == []
     assert document["x_Period"]["end"] == "2026-11-01T00:00:00Z"
 
@@ -832,6 +840,21 @@ def test_invoices_and_months_follow_from_the_book(
     ]
 
 
+def test_hours_of_a_month_that_was_closed_in_another_zone_still_update_it(
+    studio: Ledger, clock: Clock, tmp_path: Path
+) -> None:
+    """In Shanghai, October ends at 16:00 UTC."""
+    clock.now = at(11, 2)
+    studio.close_period("2026-10", timezone="Asia/Shanghai", unreconciled="no bill yet")
+    clock.now = at(11, 3)
+    studio.reserve("studio", 2, key="job-1")
+    studio.charge("job-1", 2, at=at(10, 31, 20))
+    write_focus(studio, tmp_path / "out", version="1.4")
+    months = pl.read_parquet(tmp_path / "out" / "focus-billing-period_all_v1.4.parquet")
+    names = ("BillingPeriodStart", "BillingPeriodStatus", "BillingPeriodLastUpdated")
+    assert months.select(names).rows() == [(at(10, 1), "Closed", at(11, 3))]
+
+
 @pytest.mark.parametrize("format", ["csv", "parquet"])
 def test_an_empty_period_has_columns_and_no_rows(
     studio: Ledger, tmp_path: Path, format: Any
@@ -845,6 +868,21 @@ def test_an_empty_period_has_columns_and_no_rows(
     frame = read(path)
     assert frame.columns == [column.name for column in COST_AND_USAGE["1.4"]]
     assert frame.height == 0
+
+
+def test_metadata_are_dated_in_whole_seconds_also_of_an_empty_period(
+    studio: Ledger, clock: Clock, tmp_path: Path
+) -> None:
+    """FOCUS, CreationDate: not null, and in the form of all dates and times."""
+    clock.now = datetime(2026, 10, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    studio.adjust("studio", "2", key="fix-1", reason="sorry")
+    for period in ("2026-10", "2026-12"):
+        folder = tmp_path / period
+        write_focus(studio, folder, version="1.2", span=span_of(period))
+        (path,) = folder.glob("*_metadata.json")
+        document = json.loads(path.read_text("utf-8"))
+        assert document["Schema"]["CreationDate"] == "2026-10-31T23:59:59Z"
+        assert document["Recency"]["DatasetInstanceLastUpdated"] == "2026-10-31T23:59:59Z"
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])

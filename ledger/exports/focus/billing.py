@@ -50,7 +50,7 @@ class Billing:
                 found.agg(pl.col("recorded_us").max()).sort("BillingPeriodStart").iter_rows()
             ):
                 closing = _closing(periods, us(start), us(end))
-                updated_us = recorded_us if closing is None else closing.recorded_at_us
+                updated_us = max(recorded_us, closing.recorded_at_us if closing else recorded_us)
                 updated = moment(updated_us).replace(microsecond=0)
                 status = "Open" if closing is None else "Closed"
                 rows.append((start, end, updated, start, status, ISSUER))

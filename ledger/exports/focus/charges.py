@@ -100,12 +100,12 @@ def _facts(text: str | None) -> _Facts:
 class Currencies:
     """The currency of what cost nothing: the one first paid in the wallet, or in the book."""
 
-    def __init__(self, session: Session, book: str, otherwise: str) -> None:
-        """Read all top-ups of a book."""
+    def __init__(self, session: Session, book: str, otherwise: str, before_us: int) -> None:
+        """Read the top-ups of a book that were recorded before a moment."""
         self._of_wallet: dict[str, str] = {}
         first_us, self._of_book = None, otherwise
         for wallet, _, recorded_us, text in purchases(session, book):
-            if (currency := _facts(text).currency) is None:
+            if recorded_us >= before_us or (currency := _facts(text).currency) is None:
                 continue
             self._of_wallet.setdefault(wallet, currency)
             if first_us is None or recorded_us < first_us:
@@ -187,7 +187,7 @@ class Charges:
         self._quantities, self._before_us = quantities, before_us
         closings = (period for period in periods if period.action == "close")
         self._closings = sorted({(period.end_us, period.name) for period in closings})
-        self._currencies = Currencies(session, book, currency)
+        self._currencies = Currencies(session, book, currency, before_us)
         self._refunded = frozenset(refunded_jobs(session, book))
 
     def __iter__(self) -> Iterator[Charge]:

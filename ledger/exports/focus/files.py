@@ -180,11 +180,16 @@ def focus_files(
             name = writing.rows(file, more, [frame] if frame.height else [])
             datasets.append(Dataset(title, name, more, frame.height, {}))
     closed = closed_periods(periods)
+    # FOCUS wants a date also of no rows, in whole seconds.
+    made_us = sums.made_us
+    if made_us is None and as_of_us is not None:
+        made_us = as_of_us - 1
+    made_at = None if made_us is None else iso(moment(made_us).replace(microsecond=0))
     for dataset in datasets:
         metadata = metadata_of(
             dataset,
             version,
-            made_at=None if sums.made_us is None else iso(moment(sums.made_us)),
+            made_at=made_at,
             period=None if span is None else _said(span),
             as_of=None if as_of_us is None else iso(moment(as_of_us)),
             is_complete=bool(span and closed and closed[-1].end_us >= span.end_us),

@@ -68,7 +68,8 @@ def metadata_of(
     Args:
         dataset: the file.
         version: of the specification.
-        made_at: when the last entry was recorded that counts.
+        made_at: when the last entry was recorded that counts; where none does, the last
+            moment of which entries are known.
         period: what was asked for; None for everything.
         as_of: before when things had to be recorded.
         is_complete: whether the book has closed all of the period.
@@ -99,12 +100,12 @@ def metadata_of(
         "x_AsOf": as_of,
         "x_Rows": dataset.rows,
         "x_Totals": dataset.totals,
+        "x_Meanings": {column.name: column.meaning for column in dataset.columns},
     }
     if dataset.name == "CostAndUsage":
-        document["x_Meanings"] = {column.name: column.meaning for column in dataset.columns}
         document["x_SelfCheck"] = [finding._asdict() for finding in findings]
-        document["x_Deviations"] = [
-            {"id": item.id, "what": item.what, "why": item.why, "source": item.source}
-            for item in deviations_of(version)
-        ]
+    document["x_Deviations"] = [
+        {"id": item.id, "what": item.what, "why": item.why, "source": item.source}
+        for item in deviations_of(version)
+    ]
     return document
