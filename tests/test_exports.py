@@ -268,6 +268,18 @@ def test_jobs_holds_entries_and_the_summary_say_the_same(moves: histories.Moves)
             assert added(left) == added([entries.money["cost"]])
 
 
+def test_a_correction_that_ran_into_debt_is_no_cost_of_a_job(clock: Clock) -> None:
+    with Book("sqlite://", clock=clock) as book:
+        book.open_wallet("studio")
+        book.adjust("studio", -10, key="fix-1", reason="counted wrong")
+        # 20 credits for 2 USD: half of them pay the correction.
+        book.top_up("studio", 20, key="invoice-1", cash=2, currency="USD")
+        with reading(ask(book)) as found:
+            money = workbook_module._summed_up(found).money
+    # Opening, bought, used, adjusted, lapsed, closing.
+    assert money["studio", "USD"] == [0, 200_000_000, 0, -100_000_000, 0, 100_000_000]
+
+
 def added(sums: Iterable[Mapping[str, int]]) -> dict[str, int]:
     """The sums by name, without those that are nothing."""
     found: Counter[str] = Counter()

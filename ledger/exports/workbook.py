@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, BinaryIO, Literal, NamedTuple
@@ -446,6 +446,7 @@ def _summed_up(reading: Reading) -> _Summary:
     asked = reading.asked
     since_us, until_us = asked.reach.since_us, asked.reach.until_us
     found, later_e8 = _Summary({}, {}), dict[str, int]()
+    corrections: set[tuple[str, int]] = set()
     for item in reading.known():
         entry = item.entry
         at_us = entry.recorded_at_us if asked.by == "recorded" else entry.happened_at_us
@@ -455,11 +456,13 @@ def _summed_up(reading: Reading) -> _Summary:
         if at_us >= until_us:
             later_e8[entry.wallet] += entry.posted_e8
         own[-1] = entry.posted_after_e8 - later_e8[entry.wallet]
+        if entry.kind == "adjust":
+            corrections.add((entry.wallet, entry.seq))
         if at_us >= until_us or not entry.posted_e8:
             continue
         is_before = at_us < since_us
         own[0 if is_before else _place(item)] += entry.posted_e8
-        _add_money(found.money, item, is_before=is_before)
+        _add_money(found.money, item, corrections, is_before=is_before)
     return found
 
 
@@ -471,12 +474,22 @@ def _place(item: Costed) -> int:
 _MONEY_PLACES = {"top_up": 1, "charge": 2, "refund": 2, "adjust": 3, "lapse": 4}
 
 
-def _add_money(money: dict[tuple[str, str], list[int]], item: Costed, *, is_before: bool) -> None:
-    """What the parts of an entry had cost; what pays a debt comes in and is used at once."""
+def _add_money(
+    money: dict[tuple[str, str], list[int]],
+    item: Costed,
+    corrections: Collection[tuple[str, int]],
+    *,
+    is_before: bool,
+) -> None:
+    """What the parts of an entry had cost; what pays a debt comes in and is used at once.
+
+    Used by what had run into it: a job, or a correction.
+    """
     place = _MONEY_PLACES[item.entry.kind]
     moves = [(part.currency, place, part.cost_e8) for part in item.parts]
     for paid in item.paid:
-        moves += [(paid.currency, place, paid.cost_e8), (paid.currency, 2, -paid.cost_e8)]
+        owed = 3 if (item.entry.wallet, paid.seq) in corrections else 2
+        moves += [(paid.currency, place, paid.cost_e8), (paid.currency, owed, -paid.cost_e8)]
     for currency, at, cost_e8 in moves:
         if currency is not None:
             figures = money.setdefault((item.entry.wallet, currency), [0] * 6)
