@@ -23,7 +23,17 @@ from typing import NamedTuple
 from ledger.lots import taken_of
 from ledger.records import Entry
 
-__all__ = ["Costed", "Costing", "Paid", "Part", "costed"]
+__all__ = ["Costed", "Costing", "Paid", "Part", "cost_e8", "costed"]
+
+
+def cost_e8(cash_e8: int, granted_e8: int, out_e8: int) -> int:
+    """What the credits cost that are out of a lot, half up; all of its cash once all are out.
+
+    >>> cost_e8(100, 3, 1), cost_e8(100, 3, 2), cost_e8(100, 3, 3)
+    (33, 67, 100)
+    """
+    # The rule of `units.divide`, written out: this runs for every charge.
+    return (2 * cash_e8 * out_e8 + granted_e8) // (2 * granted_e8)
 
 
 class Part(NamedTuple):
@@ -84,8 +94,7 @@ class _Lot:
         """Take credits out, or bring them back (negative); gives what they cost."""
         self.out_e8 += credits_e8
         granted_e8 = self.granted_e8
-        # The rule of `units.divide`, half up, written out: this runs for every charge.
-        after_e8 = (2 * self.cash_e8 * self.out_e8 + granted_e8) // (2 * granted_e8)
+        after_e8 = cost_e8(self.cash_e8, granted_e8, self.out_e8)
         moved_e8, self.cost_e8 = after_e8 - self.cost_e8, after_e8
         return moved_e8
 

@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from ledger.errors import Fault, InvalidEntry
+from ledger.reports.columns import SECOND_E9
 from ledger.spans import STEPS, Span, Step, steps
 from ledger.units import divide
 
@@ -187,14 +188,13 @@ def _step(at_us: pl.Series, step: Step, span: Span) -> pl.Series:
 
 
 _LENGTHS = (5, 10, 15, 20, 30)
-_SECOND_E9 = 1_000_000_000
 
 
 def _length(seconds_e9: pl.Series) -> pl.Series:
     """Lengths in stretches of seconds, so named that they stand in their order."""
     names = pl.Series([f"{before:02d}-{last:02d} s" for before, last in pairwise((0, *_LENGTHS))])
     names = names.append(pl.Series([f"> {_LENGTHS[-1]} s"]))
-    ends = pl.Series([last * _SECOND_E9 for last in _LENGTHS])
+    ends = pl.Series([last * SECOND_E9 for last in _LENGTHS])
     return (
         names.gather(ends.search_sorted(seconds_e9, side="left"))
         .set(seconds_e9.is_null(), None)
@@ -213,4 +213,4 @@ def read_seconds(texts: pl.Series) -> pl.Series:
 
 def _seconds_e9(text: str) -> int:
     numerator, denominator = Decimal(text).as_integer_ratio()
-    return divide(numerator * _SECOND_E9, denominator, "half_up")
+    return divide(numerator * SECOND_E9, denominator, "half_up")

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from ledger.costing import cost_e8
 from ledger.lots import lapsable
 from ledger.records import Lot, WalletRecord, moment
 from ledger.reports.asking import EVER_US, Asked
@@ -17,7 +18,7 @@ from ledger.reports.now import now_us, wallets_then
 from ledger.reports.report import Report, made, span_of_facts
 from ledger.reports.topups import in_order, lot_dimensions, money_notes, parts
 from ledger.store import Session, then
-from ledger.units import divide, iso
+from ledger.units import iso
 
 __all__ = ["expiring", "lapsed"]
 
@@ -126,9 +127,9 @@ def _lapsing(
 
 
 def _cost_left_e8(lot: Lot) -> int:
-    """What the credits that are left of a lot cost, by the rule of `ledger.costing`."""
-    cash_e8, out_e8 = lot.cash_e8 or 0, lot.used_e8 + lot.lapsed_e8
-    return cash_e8 - divide(cash_e8 * out_e8, lot.granted_e8, "half_up")
+    """What the credits that are left of a lot cost."""
+    cash_e8 = lot.cash_e8 or 0
+    return cash_e8 - cost_e8(cash_e8, lot.granted_e8, lot.used_e8 + lot.lapsed_e8)
 
 
 LAPSED = (

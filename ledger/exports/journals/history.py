@@ -25,6 +25,7 @@ from ledger.exports.journals.names import component, expense_account, word
 from ledger.exports.journals.posting import OPENING, ROUNDING, WalletPostings
 from ledger.figures import show_credits
 from ledger.records import Entry, WalletRecord
+from ledger.reports.asking import EVER_US
 from ledger.spans import Span, day_of
 from ledger.store import Session
 from ledger.store.moves import holds_of
@@ -35,7 +36,6 @@ __all__ = ["Found", "Question", "sorted_texts"]
 _ROWS = 5_000
 """Entries that are read at a time."""
 
-_EVER_US = 2**62
 _QUARTER_US = 900_000_000
 """Days begin on a quarter of an hour in every time zone."""
 
@@ -165,9 +165,9 @@ class _Reader:
         self._question, self._options = question, question.options
         span = question.span
         self._since_us, self._until_us = (
-            (-_EVER_US, _EVER_US) if span is None else (span.start_us, span.end_us)
+            (-EVER_US, EVER_US) if span is None else (span.start_us, span.end_us)
         )
-        self._before_us = _EVER_US if question.as_of_us is None else question.as_of_us
+        self._before_us = EVER_US if question.as_of_us is None else question.as_of_us
         self._days: dict[int, date] = {}
         self._names: dict[str, str] = {}
         self.accounts: dict[str, str | None] = {}
