@@ -2,7 +2,8 @@
 
 Makes a book of that many charged jobs and the statement of them, plants a difference in every
 thousandth line, and prints how long the comparison takes and what it needs at most. The answer is
-checked before any time counts. Run it on an otherwise idle machine.
+checked before any time counts. Run it on an otherwise idle machine. A database of a server needs
+`kling-ledger db upgrade` before.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ def main(count: int, url: str | None) -> None:
         filling = get_context("spawn").Process(target=fill, args=(url, count))
         filling.start()
         filling.join()
+        if filling.exitcode:
+            sys.exit("the book could not be filled; the reason is above")
         print(
             f"{count:,} jobs reserved and charged in {perf_counter() - started:.1f} s", flush=True
         )
