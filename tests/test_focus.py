@@ -840,19 +840,28 @@ def test_invoices_and_months_follow_from_the_book(
     ]
 
 
-def test_hours_of_a_month_that_was_closed_in_another_zone_still_update_it(
-    studio: Ledger, clock: Clock, tmp_path: Path
+@pytest.mark.parametrize(
+    ("zone", "status", "updated"),
+    [
+        # In Shanghai, October ends at 16:00 UTC: its last hours in UTC can still be charged.
+        ("Asia/Shanghai", "Open", at(11, 3)),
+        ("UTC", "Closed", at(11, 2)),
+        # In New York it ends four hours into November.
+        ("America/New_York", "Closed", at(11, 2)),
+    ],
+)
+def test_a_month_is_closed_when_the_book_is_closed_to_its_end_in_utc(
+    studio: Ledger, clock: Clock, tmp_path: Path, zone: str, status: str, updated: datetime
 ) -> None:
-    """In Shanghai, October ends at 16:00 UTC."""
     clock.now = at(11, 2)
-    studio.close_period("2026-10", timezone="Asia/Shanghai", unreconciled="no bill yet")
+    studio.close_period("2026-10", timezone=zone, unreconciled="no bill yet")
     clock.now = at(11, 3)
     studio.reserve("studio", 2, key="job-1")
     studio.charge("job-1", 2, at=at(10, 31, 20))
     write_focus(studio, tmp_path / "out", version="1.4")
     months = pl.read_parquet(tmp_path / "out" / "focus-billing-period_all_v1.4.parquet")
     names = ("BillingPeriodStart", "BillingPeriodStatus", "BillingPeriodLastUpdated")
-    assert months.select(names).rows() == [(at(10, 1), "Closed", at(11, 3))]
+    assert months.select(names).row(0) == (at(10, 1), status, updated)
 
 
 @pytest.mark.parametrize("format", ["csv", "parquet"])

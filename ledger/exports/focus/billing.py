@@ -49,7 +49,7 @@ class Billing:
             for start, end, recorded_us in (
                 found.agg(pl.col("recorded_us").max()).sort("BillingPeriodStart").iter_rows()
             ):
-                closing = _closing(periods, us(start), us(end))
+                closing = _closing(periods, us(end))
                 updated_us = max(recorded_us, closing.recorded_at_us if closing else recorded_us)
                 updated = moment(updated_us).replace(microsecond=0)
                 status = "Open" if closing is None else "Closed"
@@ -57,13 +57,9 @@ class Billing:
         return pl.DataFrame(rows, schema=schema_of(BILLING_PERIOD), orient="row")
 
 
-def _closing(periods: Sequence[Period], start_us: int, end_us: int) -> Period | None:
-    """What closed a month: a period up to its end or beyond, or the month in another time zone."""
-    name = f"{moment(start_us):%Y-%m}"
-    for period in closed_periods(periods):
-        if period.end_us >= end_us or period.name == name:
-            return period
-    return None
+def _closing(periods: Sequence[Period], end_us: int) -> Period | None:
+    """What closed the book up to the end of a month or beyond."""
+    return next((it for it in closed_periods(periods) if it.end_us >= end_us), None)
 
 
 _RECORDED = pl.col("recorded_us").cast(_MOMENT).dt.truncate(_SECOND)

@@ -89,7 +89,8 @@ DEVIATIONS: tuple[Deviation, ...] = (
         "debt",
         _BOTH,
         "Credits that were used before they were bought have no cost in the row of their use. The"
-        " cost is an Adjustment for the same resource in the period in which they are paid for.",
+        " cost is an Adjustment for the same resource in the period in which they are paid for. So"
+        " a refund can take the Usage of a resource below zero; with its Adjustments it is not.",
         "What they cost is not known before; and a period that is closed does not change.",
         "our decision, 2026-11-23",
     ),
@@ -100,6 +101,15 @@ DEVIATIONS: tuple[Deviation, ...] = (
         " month and the book was closed beyond it; its charge period is then that of the charge.",
         "An invoiced period is one that the book has closed; the provider invoices purchases only.",
         f"FOCUS 1.2 and 1.4, ChargeClass, {_READ}",
+    ),
+    Deviation(
+        "billing-period",
+        _BOTH,
+        "Billing periods are months in UTC. One is Closed when the book is closed to its end, which"
+        " for months that were closed in a zone east of UTC is when the next one is. Rows are those"
+        " of x_Period, which may be a part of a month or reach over several.",
+        "What the book has not closed may still get charges; and a file may be asked for any span.",
+        f"FOCUS 1.2, BillingPeriodStart; FOCUS 1.4, BillingPeriodStatus, {_READ}",
     ),
     Deviation(
         "charge-period",
