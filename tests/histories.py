@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from hypothesis import strategies as st
 from writers import Clock, do
@@ -12,7 +13,7 @@ from writers import Clock, do
 from ledger.book import Adjust, Book, Charge, Extend, Refund, Release, Reserve, TopUp
 from ledger.book.items import Item
 from ledger.errors import LedgerError
-from ledger.records import Entry, Policy
+from ledger.records import Entry, Policy, closed_periods
 from ledger.units import e8_to_credits
 
 PLAIN_WALLETS = ("studio", "annex")
@@ -28,8 +29,26 @@ FORWARD = st.sampled_from([None, None, timedelta(minutes=10), timedelta(days=4)]
 
 POLICIES: tuple[Policy, ...] = ("owe", "owe", "draw", "cap")
 
-Moves = Sequence[tuple[timedelta | None, timedelta | None, Item]]
+
+class Close(NamedTuple):
+    """Everything up to the beginning of a day is closed."""
+
+    days_back: int
+    timezone: str
+
+
+class Reopen(NamedTuple):
+    """What was closed last is opened again."""
+
+
+Moves = Sequence[tuple[timedelta | None, timedelta | None, Item | Close | Reopen]]
 """How far the clock goes forward, how far back the call says it happened, and the call."""
+
+MARKS = st.one_of(
+    st.builds(Close, st.integers(0, 3), st.sampled_from(["UTC", "UTC", "Asia/Shanghai"])),
+    st.builds(Close, st.integers(0, 3), st.just("UTC")),
+    st.builds(Reopen),
+)
 
 
 @st.composite
@@ -77,7 +96,16 @@ def histories(
 ) -> st.SearchStrategy[Moves]:
     """Calls in an order, from top-ups that some lots expire of to refunds into debts."""
     return st.lists(
-        st.tuples(FORWARD, BACK, _items(wallets, jobs, labels)), min_size=8, max_size=most
+        st.tuples(
+            FORWARD,
+            BACK,
+            # One call in eight is about periods.
+            st.integers(0, 7).flatmap(
+                lambda which: _items(wallets, jobs, labels) if which else MARKS
+            ),
+        ),
+        min_size=8,
+        max_size=most,
     )
 
 
@@ -100,6 +128,9 @@ def play(
         book.reserve(wallets[number // 3 % len(wallets)], 1, key=job)
     for number, (forward, back, item) in enumerate(moves):
         clock.now += forward or timedelta(0)
+        if isinstance(item, Close | Reopen):
+            _mark(book, clock, item)
+            continue
         more: dict[str, Any] = {}
         if isinstance(item, TopUp) and (lasts := LASTS[number % 3]) is not None:
             more["expires"] = clock.now + lasts
@@ -112,6 +143,21 @@ def play(
     clock.now += timedelta(days=9)
     for wallet in wallets:
         book.lapse(wallet)
+
+
+def _mark(book: Book, clock: Clock, mark: Close | Reopen) -> None:
+    closed = closed_periods(book.periods())
+    last = closed[-1] if closed else None
+    try:
+        if isinstance(mark, Close):
+            zone = ZoneInfo(mark.timezone)
+            since = last.end.astimezone(zone).date() if last else "2026-09-01"
+            until = (clock.now.astimezone(zone) - timedelta(days=mark.days_back)).date()
+            book.close_period(f"{since}/{until}", timezone=mark.timezone, unreconciled="no bill")
+        elif last:
+            book.reopen_period(last.name, reason="one more invoice")
+    except LedgerError:
+        return
 
 
 def entries(book: Book, wallet: str) -> tuple[Entry, ...]:
