@@ -263,3 +263,65 @@ def test_a_disk_that_takes_no_more_is_told_and_leaves_nothing(
     assert "it would be larger than a file may be here" in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
     assert [item.name for item in tmp_path.iterdir() if "ledger.db" not in item.name] == []
+
+
+# --- stdout --------------------------------------------------------------------------------------
+
+TO_STDOUT = [
+    ("export", "entries", "--output", "-"),
+    ("export", "jobs", "--format", "jsonl"),
+    ("export", "holds", "--format", "parquet"),
+    ("export", "workbook", "--output", "-"),
+    ("export", "journal", "--dialect", "beancount"),
+    ("report", "usage"),
+    ("report", "pack", *OCTOBER, "--output", "-"),
+    ("wallet", "list", "--format", "csv"),
+]
+
+
+def shell(folder: Path, line: str, **more: str) -> tuple[int, str]:
+    """How the first command of a pipe ends, and what it says."""
+    done = subprocess.run(
+        ["bash", "-c", f"{shlex.join(COMMAND)} {line}; exit ${{PIPESTATUS[0]}}"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=environment(more),
+        timeout=60,
+    )
+    return done.returncode, done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("arguments", TO_STDOUT)
+def test_a_stdout_that_takes_no_more_is_told_as_any_output_is(
+    folder: Path, arguments: tuple[str, ...]
+) -> None:
+    told = (7, "error: standard output: there is no space left for it\n")
+    assert shell(folder, f"{shlex.join(arguments)} > /dev/full") == told
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_stdout_without_a_buffer_is_told_as_well(folder: Path) -> None:
+    told = (7, "error: standard output: there is no space left for it\n")
+    assert shell(folder, "export entries > /dev/full", PYTHONUNBUFFERED="1") == told
+
+
+@pytest.mark.parametrize("arguments", TO_STDOUT[:5])
+def test_a_reader_that_has_seen_enough_is_no_error(
+    folder: Path, arguments: tuple[str, ...]
+) -> None:
+    # The reader is gone before anything is written: there is nothing to wait for.
+    assert shell(folder, f"{shlex.join(arguments)} | true") == (0, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_refusal_stays_one_when_what_is_known_of_it_cannot_be_written(folder: Path) -> None:
+    line = "reserve studio 1000 --key job-3 --format json > /dev/full"
+    status, said = shell(folder, line)
+    assert status == 3
+    first, second = said.splitlines()
+    assert "has 69 credits available of the 1000 needed" in first
+    assert second == "error: standard output: there is no space left for it"

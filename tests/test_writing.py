@@ -324,7 +324,9 @@ def test_an_empty_folder_is_as_good_as_none(tmp_path: Path) -> None:
     assert names(path) == ["b.csv"]
 
 
-@pytest.mark.parametrize("manifest", [None, "", "[]", '{"files": 3}', MANIFEST_OF_ONE])
+@pytest.mark.parametrize(
+    "manifest", [None, "", "[]", "[" * 100_000, '{"files": 3}', MANIFEST_OF_ONE]
+)
 def test_a_folder_with_anything_that_no_export_wrote_is_never_replaced(
     tmp_path: Path, manifest: str | None
 ) -> None:

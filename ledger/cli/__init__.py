@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from ledger.cli.parsing import AmountCommand, Group
+from ledger.cli.streams import forget_stdout, open_streams, stdout_failure
 from ledger.errors import LedgerError
 
 __all__ = ["app", "main"]
@@ -26,7 +27,8 @@ app = typer.Typer(
     ),
     epilog=(
         "Exit status: 0 fine, 1 unexpected, 2 usage, 3 refused for credits or a budget,"
-        " 4 not reconciled or with open breaks, 6 cannot be priced, 7 input data invalid,"
+        " 4 not reconciled or with open breaks, 6 cannot be priced,"
+        " 7 input data invalid or output that cannot be written,"
         " 8 database locked or not usable,"
         " 9 verification failed, 130 interrupted."
     ),
@@ -101,25 +103,22 @@ app.add_typer(db.app, name="db", rich_help_panel=_BOOK)
 
 def main() -> Any:
     """Run the command line; every user's mistake ends in one message and its exit status."""
-    _open_closed_streams()
+    open_streams()
     try:
         _run()
     except LedgerError as error:
         _complain(str(error), *getattr(error, "__notes__", ()))
+        _flush_after_an_error()
         sys.exit(error.exit_status)
-    except BrokenPipeError:
-        # The reader (`| head`) has what it wanted.
-        _forget_stdout()
-        sys.exit(0)
     except KeyboardInterrupt:
         _complain("interrupted")
         sys.exit(130)
-    except OSError as error:
-        _forget_stdout()
-        where = f"{error.filename}: " if error.filename else ""
-        _complain(f"{where}{error.strerror or error}")
-        sys.exit(1)
     except Exception as error:
+        _end_if_stdout_failed(error)
+        if isinstance(error, OSError):
+            where = f"{error.filename}: " if error.filename else ""
+            _complain(f"{where}{error.strerror or error}")
+            sys.exit(1)
         if os.environ.get("KLING_LEDGER_DEBUG"):
             raise
         _complain(
@@ -142,17 +141,38 @@ def _run() -> None:
         raise
 
 
-def _forget_stdout() -> None:
-    """Python would complain again, on its way out, about a stdout that cannot be written."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _end_if_stdout_failed(error: Exception) -> None:
+    """End quietly if nobody reads on (`| head`), and as with any output if it cannot be written.
+
+    Whatever wrote to stdout may have made an error of its own of that.
+    """
+    failure = error if isinstance(error, BrokenPipeError) else stdout_failure()
+    if failure is None:
+        return
+    forget_stdout()
+    if isinstance(failure, BrokenPipeError):
+        # The reader has what it wanted.
+        sys.exit(0)
+    refusal = _output_error(failure)
+    _complain(str(refusal))
+    sys.exit(refusal.exit_status)
 
 
-def _open_closed_streams() -> None:
-    """Who closes stdout or stderr (`>&-`) wants to hear nothing, as with /dev/null."""
-    if sys.stdout is None:
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  until the end
-    if sys.stderr is None:
-        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115
+def _flush_after_an_error() -> None:
+    """Say if what stands on stdout beside an error could not be written; the error counts."""
+    try:
+        sys.stdout.flush()
+    except OSError as failure:
+        forget_stdout()
+        if not isinstance(failure, BrokenPipeError):
+            _complain(str(_output_error(failure)))
+
+
+def _output_error(failure: OSError) -> LedgerError:
+    from ledger.errors import OutputError
+    from ledger.exports.writing import reason_of
+
+    return OutputError("standard output", reason_of(failure))
 
 
 def _complain(message: str, *more: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, cast
 
 from ledger.errors import OutputError
 
-__all__ = ["MANIFEST", "check_output", "whole_file", "whole_folder"]
+__all__ = ["MANIFEST", "check_output", "reason_of", "whole_file", "whole_folder"]
 
 MANIFEST = "manifest.json"
 """The file of a folder that lists its other files; it is written last."""
@@ -39,6 +39,15 @@ _REASONS = {
 
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 """Failures of whatever writes the file that are about the disk, whoever reports them."""
+
+
+def reason_of(error: OSError) -> str:
+    """What an error of the system means for who wants a file.
+
+    >>> reason_of(OSError(errno.ENOSPC, "No space left on device"))
+    'there is no space left for it'
+    """
+    return _REASONS.get(error.errno or 0, error.strerror or "cannot be written")
 
 
 def check_output(path: Path, *, overwrite: bool = False, folder: bool = False) -> None:
@@ -183,11 +192,7 @@ def _told(path: Path, *, raw: _Raw | None = None, folder: Path | None = None) ->
             raise
         if cause is error and (raw or folder) and cause.errno not in _OF_THE_DISK:
             raise
-        raise OutputError(str(path), _reason(cause)) from error
-
-
-def _reason(error: OSError) -> str:
-    return _REASONS.get(error.errno or 0, error.strerror or "cannot be written")
+        raise OutputError(str(path), reason_of(cause)) from error
 
 
 def _target(path: Path) -> Path:
@@ -200,7 +205,7 @@ def _target(path: Path) -> Path:
         target = path.resolve()
         target.exists()
     except OSError as error:
-        raise OutputError(str(path), _reason(error)) from None
+        raise OutputError(str(path), reason_of(error)) from None
     except (RuntimeError, ValueError):
         raise OutputError(str(path), "is no name of a file, or a link to itself") from None
     return target
@@ -271,7 +276,7 @@ def _listed(folder: Path) -> set[str]:
     try:
         document = json.loads((folder / MANIFEST).read_bytes())
         return {MANIFEST, *(str(item["name"]) for item in document["files"])}
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return set()
 
 
