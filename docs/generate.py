@@ -63,10 +63,11 @@ SCHEMAS: dict[str, Any] = {
     "verification": documents.VerificationDocument,
     "store": documents.StoreDocument,
     "copy": documents.CopyDocument,
+    "manifest": documents.ManifestDocument,
 }
 """What each shipped schema describes; printed data stand in an envelope."""
 
-FILE_SCHEMAS = {"price-file", "overlay-file", "exchange-rates"}
+FILE_SCHEMAS = {"price-file", "overlay-file", "exchange-rates", "manifest"}
 
 
 class _WithDialect(GenerateJsonSchema):

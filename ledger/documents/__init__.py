@@ -54,6 +54,12 @@ from ledger.documents.books import (
     trial_balance_document,
     verification_document,
 )
+from ledger.documents.manifests import (
+    MANIFEST_SCHEMA,
+    ExportedFileDocument,
+    HeadDocument,
+    ManifestDocument,
+)
 from ledger.documents.periods import (
     ClosedPeriodDocument,
     PeriodDocument,
@@ -133,6 +139,7 @@ from ledger.documents.tasks import (
 )
 
 __all__ = [
+    "MANIFEST_SCHEMA",
     "AppliedDocument",
     "BalanceDocument",
     "BlockingDocument",
@@ -161,12 +168,14 @@ __all__ = [
     "EntryDocument",
     "Envelope",
     "EstimateDocument",
+    "ExportedFileDocument",
     "FactDocument",
     "FaultDocument",
     "FiguresDocument",
     "FindingDocument",
     "FindingsDocument",
     "GroupDocument",
+    "HeadDocument",
     "HoldDocument",
     "HoldHistoryDocument",
     "HoldsDocument",
@@ -179,6 +188,7 @@ __all__ = [
     "LineDocument",
     "LotDocument",
     "LotsDocument",
+    "ManifestDocument",
     "MessageDocument",
     "ModelDocument",
     "ModelsDocument",

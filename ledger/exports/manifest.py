@@ -12,12 +12,16 @@ import json
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from pydantic import TypeAdapter, ValidationError
+
+from ledger.documents.manifests import MANIFEST_SCHEMA, ExportedFileDocument, ManifestDocument
 from ledger.errors import InvalidInput
 from ledger.exports.rows import Reading
 from ledger.exports.writing import MANIFEST, whole_file
 from ledger.records import moment
+from ledger.requests.reading import must
 from ledger.store.schema import HEAD
 from ledger.units import iso
 
@@ -65,8 +69,8 @@ def write_manifest(folder: Path, reading: Reading, files: Iterable[FileMade]) ->
     """
     asked, made_at_us = reading.asked, reading.made_at_us
     span = asked.span
-    document = {
-        "schema": "kling-ledger/manifest/v1",
+    document: ManifestDocument = {
+        "schema": MANIFEST_SCHEMA,
         "library": f"kling-ledger {version('kling-ledger')}",
         "database_revision": HEAD,
         "book": asked.book.book,
@@ -81,7 +85,7 @@ def write_manifest(folder: Path, reading: Reading, files: Iterable[FileMade]) ->
         "wallets": [
             {"wallet": head.wallet, "seq": head.seq, "hash": head.hash} for head in reading.heads
         ],
-        "files": [file._asdict() for file in sorted(files)],
+        "files": [_document(file) for file in sorted(files)],
     }
     with whole_file(folder / MANIFEST) as file:
         file.write(f"{json.dumps(document, indent=2, ensure_ascii=False)}\n".encode())
@@ -120,6 +124,16 @@ def _differs(folder: Path, item: FileMade) -> Finding | None:
     return None
 
 
+def _document(file: FileMade) -> ExportedFileDocument:
+    return {
+        "name": file.name,
+        "rows": file.rows,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "totals": {column: dict(sums) for column, sums in file.totals.items()},
+    }
+
+
 def _read(path: Path) -> list[FileMade]:
     """The files that a manifest lists.
 
@@ -127,22 +141,31 @@ def _read(path: Path) -> list[FileMade]:
         InvalidInput: it cannot be read, or is none.
     """
     try:
-        document: Any = json.loads(path.read_bytes())
-        return [_listed(item) for item in document["files"]]
+        document: object = json.loads(path.read_bytes())
+        manifest = TypeAdapter(ManifestDocument).validate_python(document)
     except OSError as error:
         raise InvalidInput(f"{path}: {error.strerror}; name the folder of an export") from None
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise InvalidInput(f"{path}: is no manifest of an export") from None
+    except ValidationError as error:
+        raise _no_manifest(path, *_first_fault(error)) from None
+    except (ValueError, RecursionError):
+        raise _no_manifest(path, "it", "must be JSON") from None
+    for number, item in enumerate(manifest["files"]):
+        # A name with a path in it would have us read files elsewhere.
+        if item["name"] != Path(item["name"]).name or item["name"] == ".." or "\0" in item["name"]:
+            problem = f"must be the name of a file in the folder, not {item['name'][:60]!r}"
+            raise _no_manifest(path, f"files.{number}.name", problem)
+    return [FileMade(**item) for item in manifest["files"]]
 
 
-def _listed(item: Any) -> FileMade:
-    name, rows, size, digest = item["name"], item["rows"], item["bytes"], item["sha256"]
-    if not (isinstance(name, str) and isinstance(size, int) and isinstance(digest, str)):
-        raise TypeError
-    # A name with a path in it would have us read files elsewhere.
-    if not name or name == ".." or name != Path(name).name or "\0" in name:
-        raise ValueError
-    return FileMade(name, rows, size, digest, item.get("totals") or {})
+def _first_fault(error: ValidationError) -> tuple[str, str]:
+    """Where a manifest is first not as it should be, and how."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"])) or "it"
+    return where, "is required" if first["type"] == "missing" else must(str(first["msg"]))
+
+
+def _no_manifest(path: Path, where: str, problem: str) -> InvalidInput:
+    return InvalidInput(f"{path}: is no manifest of an export; {where} {problem}")
 
 
 def _sha256(path: Path) -> str:
