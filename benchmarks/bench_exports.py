@@ -17,8 +17,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from ledger.book import Book, Charge, Reserve
+from ledger.exports.fields import Table
 from ledger.exports.flat import Format, write_flat
-from ledger.exports.rows import Table, Tally, reading
+from ledger.exports.rows import reading
+from ledger.exports.tallies import Tally
 from ledger.exports.workbook import write_workbook
 from ledger.reports.asking import ask
 

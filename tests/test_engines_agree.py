@@ -17,9 +17,9 @@ from writers import Clock
 
 from ledger.book import Book
 from ledger.cli.report import ReportFormat, text_of
+from ledger.exports.fields import Table
 from ledger.exports.focus import FOCUS_VERSIONS, focus_rows
 from ledger.exports.journals import Dialect, journal
-from ledger.exports.rows import Table
 from ledger.records import By
 from ledger.reports.asking import ask
 from ledger.reports.catalogue import CATALOGUE, make

@@ -21,8 +21,10 @@ import histories
 import openpyxl  # type: ignore[import-untyped]
 import polars as pl
 import pytest
+from command import SCHEMAS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from python_calamine import CalamineWorkbook
 from writers import Clock
 
@@ -31,9 +33,11 @@ from ledger.breaks import BreakRecord
 from ledger.errors import InvalidInput
 from ledger.exports import rows as rows_module
 from ledger.exports import workbook as workbook_module
+from ledger.exports.fields import FIELDS, Table
 from ledger.exports.flat import Format, Profile, neutral, write_flat
 from ledger.exports.manifest import check_manifest, file_made, write_manifest
-from ledger.exports.rows import FIELDS, Table, Tally, reading
+from ledger.exports.rows import reading
+from ledger.exports.tallies import Tally
 from ledger.exports.workbook import write_workbook
 from ledger.exports.writing import MANIFEST, whole_folder
 from ledger.records import By, us
@@ -790,22 +794,73 @@ def test_the_first_file_that_differs_is_told(
     assert problem in finding.problem
 
 
+def test_a_manifest_fits_its_published_schema(folder: Path) -> None:
+    schema = json.loads((SCHEMAS / "manifest.v1.json").read_text("utf-8"))
+    Draft202012Validator.check_schema(schema)
+    document = json.loads((folder / MANIFEST).read_bytes())
+    validator = Draft202012Validator(schema)
+    validator.validate(document)
+    assert set(document) == set(schema["properties"])
+    first = document["files"][0]
+    for broken in (
+        {"schema": "kling-ledger/manifest/v2"},
+        {"by": "guessed"},
+        {"wallets": [{"wallet": "studio", "seq": 0, "hash": "00" * 32}]},
+        {"files": [first | {"totals": {"net": {"credits": 111}}}]},
+        {"files": [first | {"sha256": "no digest"}]},
+        {"files": [{"name": "a"}]},
+    ):
+        assert not validator.is_valid(document | broken), broken
+
+
+def damaged(document: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A manifest whose first file is something else."""
+    first, *others = document["files"]
+    return document | {"files": [first | changes, *others]}
+
+
 @pytest.mark.parametrize(
-    "content",
+    ("changes", "problem"),
     [
-        None,
-        "",
-        "[" * 100_000,
-        "[]",
-        '{"files": 1}',
-        '{"files": [{"name": "a"}]}',
-        '{"files": [{"name": "../a", "rows": 1, "bytes": 1, "sha256": ""}]}',
-        '{"files": [{"name": "/etc/passwd", "rows": 1, "bytes": 1, "sha256": ""}]}',
-        '{"files": [{"name": "..", "rows": 1, "bytes": 1, "sha256": ""}]}',
+        ({"name": "../a"}, "files.0.name must be the name of a file in the folder, not '../a'"),
+        ({"name": "/etc/passwd"}, "files.0.name must be the name of a file in the folder"),
+        ({"name": ".."}, "files.0.name must be the name of a file in the folder, not '..'"),
+        ({"name": "a\0"}, "files.0.name must be the name of a file in the folder"),
+        ({"name": ""}, "files.0.name string should have at least 1 character"),
+        ({"name": 1}, "files.0.name must be text"),
+        ({"bytes": "12"}, "files.0.bytes must be a valid integer"),
+        ({"rows": True}, "files.0.rows must be a valid integer"),
+        ({"sha256": "ab"}, "files.0.sha256 string should match pattern"),
+        ({"totals": {"net": {"credits": 1.5}}}, "files.0.totals.net.credits must be text"),
     ],
 )
-def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str | None) -> None:
+def test_a_damaged_manifest_says_where(folder: Path, changes: dict[str, Any], problem: str) -> None:
+    document = json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(json.dumps(damaged(document, **changes)))
+    with pytest.raises(InvalidInput) as refused:
+        check_manifest(folder)
+    assert f"{MANIFEST}: is no manifest of an export; {problem}" in str(refused.value)
+
+
+def test_a_manifest_may_say_more_than_is_known_here(folder: Path) -> None:
+    document = json.loads((folder / MANIFEST).read_bytes())
+    (folder / MANIFEST).write_text(json.dumps(damaged(document | {"more": 1}, colour="red")))
+    assert check_manifest(folder)[1] == []
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "No such file or directory; name the folder of an export"),
+        ("", "is no manifest of an export; it must be JSON"),
+        ("[" * 100_000, "is no manifest of an export; it must be JSON"),
+        ("[]", "is no manifest of an export; it must be a valid dictionary"),
+        ('{"files": 1}', "is no manifest of an export; schema is required"),
+    ],
+)
+def test_what_is_no_manifest_is_refused(tmp_path: Path, content: str | None, problem: str) -> None:
     if content is not None:
         (tmp_path / MANIFEST).write_text(content)
-    with pytest.raises(InvalidInput, match=MANIFEST):
+    with pytest.raises(InvalidInput, match=MANIFEST) as refused:
         check_manifest(tmp_path)
+    assert problem in str(refused.value)

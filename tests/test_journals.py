@@ -31,7 +31,7 @@ from ledger.book import Book
 from ledger.cli import export_journal
 from ledger.costing import Costing
 from ledger.errors import InvalidEntry, OutputError, UnknownWallet
-from ledger.exports.journals import Dialect, journal
+from ledger.exports.journals import Dialect, history, journal
 from ledger.exports.journals.dialects import DIALECTS, ROUNDING
 from ledger.exports.journals.names import component, expense_account, quoted
 from ledger.jobs import Ledger
@@ -355,6 +355,19 @@ def test_the_same_history_gives_the_same_bytes_on_both_engines(
             fill(opened)
             found.append(list(journal(opened, dialect, span=OCTOBER, holds=True)))
     assert found[0] == found[1]
+
+
+def test_progress_counts_every_entry_that_is_read(
+    studio: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The studio has 11 entries: it is opened, and ten things happen. Those of another are added.
+    monkeypatch.setattr(history, "_ROWS", 4)
+    studio.top_up("annex", 1, key="invoice-9")
+    told: list[int] = []
+    for _ in journal(studio, "ledger", progress=told.append):
+        pass
+    # 2 of the annex, then pages of 4, 4 and 3.
+    assert told == [2, 6, 10, 13]
 
 
 def test_an_empty_book_and_an_empty_period_give_files_that_hold_nothing(studio: Book) -> None:

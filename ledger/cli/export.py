@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -30,9 +30,10 @@ from ledger.cli.spans import (
 
 if TYPE_CHECKING:
     from ledger import Ledger
+    from ledger.exports.fields import Table
     from ledger.exports.journals import Dialect
     from ledger.exports.manifest import FileMade
-    from ledger.exports.rows import Progress, Reading, Table
+    from ledger.exports.rows import Progress, Reading
     from ledger.reports.asking import Asked
     from ledger.spans import Span
 
@@ -94,87 +95,51 @@ WalletOption = Annotated[
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of an export.")]
 
 
-@app.command(
-    epilog=(
-        "**Example**: `kling-ledger export entries --period 2026-10 --output entries.csv`\n\n"
-        "**Example**: `kling-ledger export entries --format jsonl`"
-    )
-)
-def entries(
-    period: PeriodOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    timezone: ZoneOption = "UTC",
-    as_of: AsOfOption = None,
-    by: CountedByOption = CountedBy.HAPPENED,
-    wallet: WalletOption = None,
-    format_: FlatFormatOption = FlatFormat.CSV,
-    profile: ProfileOption = CsvProfile.PLAIN,
-    output: OutputOption = STDOUT,
-    overwrite: OverwriteOption = False,
-    db: DbOption = DEFAULT_DB,
-    book: BookOption = "main",
-) -> None:
-    """Write every entry of the wallets, with what its credits had cost."""
-    span = asked_span(period, since, until, timezone)
-    with open_ledger(db, book) as ledger:
-        asked = _asked(ledger, span, timezone, as_of, by, wallet)
-        _flat(asked, "entries", format_, profile, output, overwrite=overwrite)
+def _writes(table: Table) -> Callable[..., None]:
+    """The command that writes a table: its options are said once for all three."""
+
+    def write(
+        period: PeriodOption = None,
+        since: FromOption = None,
+        until: ToOption = None,
+        timezone: ZoneOption = "UTC",
+        as_of: AsOfOption = None,
+        by: CountedByOption = CountedBy.HAPPENED,
+        wallet: WalletOption = None,
+        format_: FlatFormatOption = FlatFormat.CSV,
+        profile: ProfileOption = CsvProfile.PLAIN,
+        output: OutputOption = STDOUT,
+        overwrite: OverwriteOption = False,
+        db: DbOption = DEFAULT_DB,
+        book: BookOption = "main",
+    ) -> None:
+        span = asked_span(period, since, until, timezone)
+        with open_ledger(db, book) as ledger:
+            asked = _asked(ledger, span, timezone, as_of, by, wallet)
+            _flat(asked, table, format_, profile, output, overwrite=overwrite)
+
+    return write
 
 
-@app.command(
+app.command(
+    "entries",
+    help="Write every entry of the wallets, with what its credits had cost.",
+    epilog="**Example**: `kling-ledger export entries --period 2026-10 --output entries.csv`\n\n"
+    "**Example**: `kling-ledger export entries --format jsonl`",
+)(_writes("entries"))
+app.command(
+    "holds",
+    help="Write the holds that were made in the span, as they stand now, or as of `--as-of`.",
     epilog="**Example**: `kling-ledger export holds --period 2026-10 --format parquet"
-    " --output holds.parquet`"
-)
-def holds(
-    period: PeriodOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    timezone: ZoneOption = "UTC",
-    as_of: AsOfOption = None,
-    by: CountedByOption = CountedBy.HAPPENED,
-    wallet: WalletOption = None,
-    format_: FlatFormatOption = FlatFormat.CSV,
-    profile: ProfileOption = CsvProfile.PLAIN,
-    output: OutputOption = STDOUT,
-    overwrite: OverwriteOption = False,
-    db: DbOption = DEFAULT_DB,
-    book: BookOption = "main",
-) -> None:
-    """Write the holds that were made in the span, as they stand now, or as of `--as-of`."""
-    span = asked_span(period, since, until, timezone)
-    with open_ledger(db, book) as ledger:
-        asked = _asked(ledger, span, timezone, as_of, by, wallet)
-        _flat(asked, "holds", format_, profile, output, overwrite=overwrite)
-
-
-@app.command(
+    " --output holds.parquet`",
+)(_writes("holds"))
+app.command(
+    "jobs",
+    help="Write the jobs with anything in the span: what was reserved, charged and refunded in it."
+    "\n\nCSV has a column for each label, unless there are more than a hundred.",
     epilog="**Example**: `kling-ledger export jobs --period 2026-10 --profile spreadsheet"
-    " --output jobs.csv`"
-)
-def jobs(
-    period: PeriodOption = None,
-    since: FromOption = None,
-    until: ToOption = None,
-    timezone: ZoneOption = "UTC",
-    as_of: AsOfOption = None,
-    by: CountedByOption = CountedBy.HAPPENED,
-    wallet: WalletOption = None,
-    format_: FlatFormatOption = FlatFormat.CSV,
-    profile: ProfileOption = CsvProfile.PLAIN,
-    output: OutputOption = STDOUT,
-    overwrite: OverwriteOption = False,
-    db: DbOption = DEFAULT_DB,
-    book: BookOption = "main",
-) -> None:
-    """Write the jobs with anything in the span: what was reserved, charged and refunded in it.
-
-    CSV has a column for each label, unless there are more than a hundred.
-    """
-    span = asked_span(period, since, until, timezone)
-    with open_ledger(db, book) as ledger:
-        asked = _asked(ledger, span, timezone, as_of, by, wallet)
-        _flat(asked, "jobs", format_, profile, output, overwrite=overwrite)
+    " --output jobs.csv`",
+)(_writes("jobs"))
 
 
 @app.command(
@@ -404,9 +369,9 @@ def _tables(found: Reading, folder: Path, name: str) -> Iterator[FileMade]:
     """Entries, holds and jobs as Parquet, and the workbook."""
     from typing import get_args
 
+    from ledger.exports.fields import Table
     from ledger.exports.flat import write_flat
     from ledger.exports.manifest import file_made
-    from ledger.exports.rows import Table
     from ledger.exports.workbook import write_workbook
     from ledger.exports.writing import whole_file
 
@@ -451,7 +416,14 @@ def _of_others(
     for dialect, ending in _JOURNALS.items():
         path = folder / f"journal_{name}.{ending}"
         with whole_file(path) as file:
-            lines = journal(ledger, dialect, span=span, as_of_us=as_of_us, timezone=asked.timezone)
+            lines = journal(
+                ledger,
+                dialect,
+                span=span,
+                as_of_us=as_of_us,
+                timezone=asked.timezone,
+                progress=bar,
+            )
             file.writelines(f"{line}\n".encode() for line in lines)
         yield file_made(path, rows=None)
 

@@ -97,14 +97,14 @@ def journal(
     Credits stand in lots at what they cost, and what each wallet holds is asserted to the last
     digit. With a period, each wallet opens with what it held before.
     """
-    from ledger.cli.output import say
+    from ledger.cli.output import ProgressBar, say
     from ledger.exports.journals import journal as journal_of
     from ledger.exports.writing import check_output, whole_file
 
     if output != STDOUT:
         check_output(output, overwrite=overwrite)
     span = asked_span(period, since, until, timezone)
-    with open_ledger(db, book) as ledger:
+    with open_ledger(db, book) as ledger, ProgressBar("writing the journal") as bar:
         lines = journal_of(
             ledger,
             dialect.value,
@@ -117,6 +117,7 @@ def journal(
             commodity=commodity,
             currency=currency,
             cash_account=cash_account,
+            progress=bar,
         )
         if output == STDOUT:
             for line in lines:

@@ -13,7 +13,9 @@ from typing import Any, BinaryIO, Literal, cast
 import polars as pl
 from polars.io.plugins import register_io_source
 
-from ledger.exports.rows import FIELDS, Field, Kind, Reading, Table, Tally, label_names
+from ledger.exports.fields import FIELDS, Field, Table, schema_of
+from ledger.exports.rows import Reading, label_names
+from ledger.exports.tallies import Tally
 
 __all__ = [
     "LARGEST_LABELS",
@@ -98,8 +100,7 @@ def _tallied(
 
 
 def _empty(fields: Sequence[Field]) -> pl.DataFrame:
-    kinds: dict[Kind, Any] = {"text": pl.String, "json": pl.String, "flag": pl.Boolean}
-    return pl.DataFrame(schema={item.name: kinds.get(item.kind, pl.Int64) for item in fields})
+    return pl.DataFrame(schema=schema_of(fields))
 
 
 # How values are written

@@ -17,8 +17,10 @@ import polars as pl
 
 from ledger.costing import Costed
 from ledger.errors import InvalidInput, MissingExtra
+from ledger.exports.fields import FIELDS, Field
 from ledger.exports.flat import as_text
-from ledger.exports.rows import FIELDS, Field, Reading, Tally
+from ledger.exports.rows import Reading
+from ledger.exports.tallies import Tally
 from ledger.figures import show_credits
 from ledger.records import moment
 from ledger.units import iso

@@ -11,6 +11,7 @@ import polars as pl
 
 from ledger.book import Book
 from ledger.errors import Fault, InvalidEntry
+from ledger.exports.bill import Bill
 from ledger.exports.focus.charges import Charge, Charges
 from ledger.exports.focus.quantities import CREDIT_SKU, Quantities, Sku
 from ledger.exports.focus.table import (
@@ -25,7 +26,6 @@ from ledger.exports.focus.table import (
     FocusVersion,
     Kind,
 )
-from ledger.exports.rows import Bill
 from ledger.records import moment
 from ledger.reports.asking import EVER_US, ask
 from ledger.spans import Span

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import get_args
 
 from ledger.book import Book
@@ -37,6 +37,7 @@ def journal(
     commodity: str = "CREDIT",
     currency: str = "USD",
     cash_account: str = "Assets:Cash",
+    progress: Callable[[int], None] = lambda _: None,
 ) -> Iterator[str]:
     r"""The lines of a journal, without line ends.
 
@@ -57,6 +58,7 @@ def journal(
         commodity: what credits are called: 4 to 24 capital letters and `_`.
         currency: what promotional credits cost nothing of.
         cash_account: where the money for top-ups comes from.
+        progress: is told how many entries were read.
 
     Raises:
         InvalidEntry: what was given.
@@ -84,7 +86,7 @@ def journal(
         book.balance(wallet)
     here = zone(timezone if span is None else span.timezone).key
     question = Question(book, span, as_of_us, wallet, here, options)
-    return _lines(question, DIALECTS[dialect](commodity))
+    return _lines(question, DIALECTS[dialect](commodity), progress)
 
 
 def _check(dialect: str, options: Options) -> None:
@@ -105,8 +107,8 @@ def _check(dialect: str, options: Options) -> None:
         name(options.label, "the label")
 
 
-def _lines(question: Question, writer: Writer) -> Iterator[str]:
-    for found in sorted_texts(question, writer.text):
+def _lines(question: Question, writer: Writer, progress: Callable[[int], None]) -> Iterator[str]:
+    for found in sorted_texts(question, writer.text, progress):
         yield from _introduction(question, found)
         yield from writer.head(f"Credits of book {question.book.book}", found)
         for text in found.texts:

@@ -76,9 +76,16 @@ class _Job(NamedTuple):
 
 
 def sorted_texts(
-    question: Question, write: Callable[[Transaction | Check], str]
+    question: Question,
+    write: Callable[[Transaction | Check], str],
+    progress: Callable[[int], None],
 ) -> Iterator[Found]:
     """Read the book once; gives what was found, whose texts are to be used before going on.
+
+    Args:
+        question: what is asked for.
+        write: the text of a transaction or check.
+        progress: is told how many entries were read.
 
     Raises:
         OutputError: there is no room for the temporary file.
@@ -88,7 +95,7 @@ def sorted_texts(
             "CREATE TABLE texts (day INTEGER, rank INTEGER, at INTEGER, wallet INTEGER,"
             " seq INTEGER, text TEXT, PRIMARY KEY (day, rank, at, wallet, seq)) WITHOUT ROWID"
         )
-        reader = _Reader(question)
+        reader = _Reader(question, progress)
         rows = ((*place, write(item)) for place, item in reader.rows())
         try:
             store.execute("BEGIN")
@@ -161,8 +168,9 @@ class _Opening:
 class _Reader:
     """Goes through a book once."""
 
-    def __init__(self, question: Question) -> None:
+    def __init__(self, question: Question, progress: Callable[[int], None]) -> None:
         self._question, self._options = question, question.options
+        self._progress, self._read = progress, 0
         span = question.span
         self._since_us, self._until_us = (
             (-EVER_US, EVER_US) if span is None else (span.start_us, span.end_us)
@@ -249,6 +257,8 @@ class _Reader:
             )
             self.known_us = max(self.known_us or 0, page[-1].recorded_at_us)
             yield page
+            self._read += len(page)
+            self._progress(self._read)
 
     def _jobs(self, session: Session, items: Iterable[Costed]) -> dict[str, _Job]:
         """What is to be known of the jobs of entries that are posted, or run into debt."""
