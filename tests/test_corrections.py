@@ -177,6 +177,19 @@ def test_a_break_that_was_dealt_with_is_not_corrected_by_an_older_file(
     assert ledger.break_named("b-1").status == status
 
 
+def test_an_older_file_about_another_sum_of_a_closed_break_hears_that_it_is_closed(
+    ledger: Book,
+) -> None:
+    charged(ledger)
+    keep(ledger, proposing("b-1", "charge", "4"))
+    older = corrections(ledger)
+    # The bill is corrected: now it charges 45.
+    keep(ledger, proposing("b-1", "charge", "5", difference_e8=5 * CREDIT), digest=b"2" * 32)
+    ledger.resolve_break("b-1", "explained", note="agreed")
+    (done,) = apply_corrections(ledger, older)
+    assert "break: is explained; to correct it all the same" in str(done.error)
+
+
 def test_whoever_knows_whose_a_line_is_may_say_the_job(ledger: Book) -> None:
     charged(ledger)
     keep(ledger, proposing("b-1", None, "0", job=None, kind="missing_here"))

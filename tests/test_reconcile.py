@@ -258,6 +258,19 @@ def test_all_three_sides_may_agree_on_a_charge_that_should_not_be() -> None:
     assert item.evidence["messages"]["agree_with"] == "book and bill"
 
 
+@pytest.mark.parametrize(
+    ("ours", "stay"),
+    [
+        (RELEASED, "if they stay, charge"),
+        ({}, "if they stay, explain: the book has charged them, too"),
+    ],
+)
+def test_what_a_failed_task_costs_is_charged_here_once_if_it_stays(ours: Row, stay: str) -> None:
+    (found,) = breaks(job(**ours), line(status="failed"))
+    assert found.proposal.reason.startswith("ask the provider for 81.648 credits back: ")
+    assert found.proposal.reason.endswith(stay)
+
+
 def test_more_than_was_charged_is_given_back_to_the_wallet() -> None:
     """A job cannot be refunded more than it was charged."""
     (item,) = breaks(job(**SILENT, refunded_e8=TEN_SECONDS), line(), REFUND, REFUND)

@@ -16,7 +16,7 @@ from ledger.units import ExchangeRates, e8_to_credits, plain, show_credits
 
 __all__ = ["COMPARED", "Break", "Draft", "Proposal", "Verb", "break_id", "made"]
 
-Verb = Literal["charge", "refund", "release", "adjust"]
+Verb = Literal["charge", "extend", "refund", "release", "adjust"]
 
 COMPARED = (
     "amount",

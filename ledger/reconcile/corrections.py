@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -15,8 +16,9 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from ledger.book import Book
+from ledger.book.items import Charge, Extend
 from ledger.breaks import BreakRecord
-from ledger.errors import Fault, InvalidCorrections, LedgerError
+from ledger.errors import BatchRefused, Fault, InvalidCorrections, LedgerError
 from ledger.records import Entry
 from ledger.units import Amount, credits_to_e8, show_credits
 
@@ -30,7 +32,7 @@ __all__ = [
     "written",
 ]
 
-Action = Literal["charge", "refund", "release", "adjust", "write_off", "explain", "none"]
+Action = Literal["charge", "extend", "refund", "release", "adjust", "write_off", "explain", "none"]
 """What becomes of a break: an entry of that kind, a write-off, an explanation, or nothing yet."""
 
 _MOVES = ("charge", "release", "refund")
@@ -62,9 +64,12 @@ class Correction(BaseModel):
     wallet: str | None = None
     """Needed for an adjustment."""
     job: str | None = None
-    """Needed for a charge, refund or release."""
+    """Needed for a charge, extension, refund or release."""
     amount: Annotated[Decimal | None, BeforeValidator(_decimal)] = None
-    """Credits: above zero for a charge or refund, with a sign for an adjustment."""
+    """Credits: above zero but for an adjustment, which has a sign."""
+    extend: Annotated[Decimal | None, BeforeValidator(_decimal)] = None
+    """Credits that the hold is extended by before a charge that it would reject, with it or not
+    at all."""
     difference: Annotated[Decimal | None, BeforeValidator(_decimal)] = None
     """Theirs less ours, for the reader."""
     key: str | None = None
@@ -156,6 +161,7 @@ def _proposed(record: BreakRecord) -> Correction:
             "wallet": record.wallet,
             "job": record.job,
             "amount": amount,
+            "extend": record.details.get("extend_first") if verb == "charge" else None,
             "difference": record.difference,
             "reason": _reason(record, found),
             "owner": record.owner,
@@ -173,7 +179,6 @@ def _apply(book: Book, item: Correction, cap: Amount | None) -> Applied:
         return Applied(item, "skipped", None, None)
     try:
         record = book.break_named(item.break_id)
-        _check(item, record)
         if item.action in {"write_off", "explain"}:
             return _said(book, item, record, cap)
         return _posted(book, item, record)
@@ -183,9 +188,9 @@ def _apply(book: Book, item: Correction, cap: Amount | None) -> Applied:
 
 def _said(book: Book, item: Correction, record: BreakRecord, cap: Amount | None) -> Applied:
     status: Any = "written_off" if item.action == "write_off" else "explained"
+    _check(item, record, is_done=record.status == status)
     if record.status == status:
         return Applied(item, "already", None, None)
-    _check_open(record)
     book.resolve_break(record.id, status, note=item.reason, owner=item.owner, cap=cap)
     return Applied(item, "applied", None, None)
 
@@ -194,9 +199,10 @@ def _posted(book: Book, item: Correction, record: BreakRecord) -> Applied:
     """Write the entry, then close the break; done again after a kill, the key finds the entry."""
     key = item.key or f"{record.id} {show_credits(record.difference_e8)}"
     closed_by = f"{item.action}:{key}"
-    if record.status == "adjusted" and record.closed_by == closed_by:
+    is_done = record.status == "adjusted" and record.closed_by == closed_by
+    _check(item, record, is_done=is_done)
+    if is_done:
         return Applied(item, "already", None, None)
-    _check_open(record)
     _check_unchanged(book, record, closed_by)
     entry = _entry(book, item, record, key)
     if not isinstance(entry, Entry):
@@ -211,7 +217,9 @@ def _entry(book: Book, item: Correction, record: BreakRecord, key: str) -> Any:
     # Dated like the break; where that period is closed, the entry names it.
     at = min(record.happened_at, book.now())
     if item.action == "charge":
-        return book.charge(str(item.job), item.amount, key=key, at=at)
+        return _charge(book, item, key, at)
+    if item.action == "extend":
+        return _extended(book, item, record, key)
     if item.action == "refund":
         return book.refund(str(item.job), item.amount, key=key, reason=item.reason, at=at)
     if item.action == "release":
@@ -220,17 +228,59 @@ def _entry(book: Book, item: Correction, record: BreakRecord, key: str) -> Any:
     return book.adjust(str(item.wallet), item.amount or 0, key=key, reason=reason, at=at)
 
 
-def _check(item: Correction, record: BreakRecord) -> None:
+def _charge(book: Book, item: Correction, key: str, at: datetime) -> Any:
+    """Charge a job; where its hold is to be extended for that, both or neither.
+
+    Raises:
+        Refused: the charge; or its extension, as there is no room for it.
+    """
+    charge = Charge(str(item.job), item.amount, key=key, at=at)
+    if item.extend is None:
+        return book.charge(charge.job, charge.amount, key=key, at=at)
+    # Dated like the charge: it never takes more than is held.
+    extend = Extend(charge.job, f"{key} room", item.extend, at=at)
+    try:
+        return book.batch([extend, charge], atomic=True)[1]
+    except BatchRefused as error:
+        raise error.error from None
+
+
+def _extended(book: Book, item: Correction, record: BreakRecord, key: str) -> Any:
+    """Extend a hold, so that the provider's messages that it has rejected charge its job.
+
+    Raises:
+        InvalidCorrections: they did not charge what the bill says.
+    """
+    job, at = str(item.job), min(record.happened_at, book.now())
+    entry = book.extend(job, key=key, amount=item.amount, at=at)
+    made = [item for item in book.history(job) if item.seq > entry.seq and item.kind in _MOVES]
+    charged_e8 = sum(item.uncollected_e8 - item.posted_e8 for item in made)
+    if charged_e8 != record.difference_e8:
+        told = f"was extended, and {show_credits(abs(charged_e8))} credits were charged since"
+        problem = f"{told}, not {show_credits(record.difference_e8)}; compare again"
+        raise InvalidCorrections(f"the correction of {record.id}", [Fault("job", problem)])
+    # What moved the credits is what a reader looks for.
+    return made[0] if made else entry
+
+
+def _check(item: Correction, record: BreakRecord, *, is_done: bool) -> None:
     """Refuse a correction that is not about its break, or would not mend it.
 
     Raises:
-        InvalidCorrections: with every fault.
+        InvalidCorrections: the break is not open, unless it is done already; or with every fault.
     """
+    if not is_done:
+        # What a break that was dealt with would need says nothing to whoever applies a file twice.
+        _check_open(record)
     faults = []
     if record.job is not None and item.job not in (None, record.job):
         faults.append(Fault("job", f"is {item.job!r}; the break is about {record.job!r}"))
-    if item.action in {"charge", "refund", "release"} and item.job is None:
-        faults.append(Fault("job", f"is needed for a {item.action}"))
+    if item.action in {"charge", "extend", "refund", "release"} and item.job is None:
+        entry = "an extension" if item.action == "extend" else f"a {item.action}"
+        faults.append(Fault("job", f"is needed for {entry}"))
+    if item.action == "extend" and (record.details.get("proposal") or {}).get("verb") != "extend":
+        problem = "an extension does not mend this break; a charge may have one, as `extend`"
+        faults.append(Fault("action", problem))
     if item.action == "adjust":
         faults += [
             Fault(field, "is needed for an adjustment")
@@ -287,7 +337,7 @@ def _check_unchanged(book: Book, record: BreakRecord, closed_by: str) -> None:
 def _mends(action: str, record: BreakRecord) -> Decimal | None:
     """The amount an entry must have; None where it has none or cannot be told."""
     proposal = record.details.get("proposal") or {}
-    if action not in {"charge", "refund", "adjust"}:
+    if action not in {"charge", "extend", "refund", "adjust"}:
         return None
     verb = proposal.get("verb")
     if action == verb:

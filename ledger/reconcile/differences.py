@@ -267,8 +267,9 @@ def _failed(case: _Case) -> Iterator[Draft]:
     ours_e8 = case.ours_e8 - case.given_here_e8
     if theirs_e8 > 0 and (not case.ours_e8 or not case.given_here_e8):
         shown = show_credits(theirs_e8)
-        reason = f"ask the provider for {shown} credits back: the task failed; if they stay, charge"
         nothing = not case.ours_e8 and not case.given_here_e8
+        stay = "charge" if ours_e8 < theirs_e8 else "explain: the book has charged them, too"
+        reason = f"ask the provider for {shown} credits back: the task failed; if they stay, {stay}"
         yield case.draft(
             "charged_though_failed",
             None if nothing else ours_e8,

@@ -19,11 +19,13 @@ from ledger.pricing import PriceSource
 from ledger.reconcile.again import charged_again
 from ledger.reconcile.assigned import assigned
 from ledger.reconcile.books import cash_of, read_book
+from ledger.reconcile.covered import with_room
 from ledger.reconcile.frames import INVOICES
 from ledger.reconcile.kept import record_of
 from ledger.reconcile.reconciling import HOUR_US, reconcile
 from ledger.reconcile.results import EXACTLY, Reconciliation, Tolerance
 from ledger.reconcile.untaken import as_billed, with_proposals
+from ledger.reconcile.waiting import with_waiting
 from ledger.records import ImportRecord, us
 from ledger.statements import Mapping, StatementFile, read_statement
 from ledger.units import Amount, credits_to_e8, parse_moment, show_credits
@@ -144,6 +146,7 @@ def reconcile_book(
     if given.names:
         result = replace(result, breaks=given.renamed(result.breaks))
     result = with_proposals(book, jobs, charged_again(book, jobs, result))
+    result = with_waiting(book, with_room(book, result))
     found = [record_of(item, since_us=since_us, until_us=until_us) for item in result.breaks]
     held = Held(book.book, bills, invoices, result, found, None)
     if not keep or (held.rejected and not allow_rejected):
@@ -271,9 +274,9 @@ def _invoices(file: StatementFile) -> pl.DataFrame:
     """
     frame = file.frame
     faults = [
-        Fault(name, f"is in no line of it; {what}")
+        Fault(name, f"is in no line of it; {what}: name its column in the mapping")
         for name, columns, what in (
-            ("task or key", ["task", "key"], "the number of the invoice is to be one of them"),
+            ("task or key", ["task", "key"], "the number of the invoice"),
             ("money", ["money_e8"], "what was paid"),
         )
         if all(frame[column].null_count() == frame.height for column in columns)

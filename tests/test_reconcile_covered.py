@@ -1,0 +1,207 @@
+"""Charges above a hold that rejects them: their proposals make room first, or say why not.
+
+Every job here is reserved with 40 credits under the policy `reject`; the wallet has 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from writers import Clock
+
+from ledger import Ledger
+from ledger.errors import ChargeAboveHold, InsufficientCredits
+from ledger.reconcile import apply_corrections, propose, reconcile_book
+
+OCTOBER: dict[str, Any] = {"since": "2026-10-01", "until": "2026-11-01"}
+FIFTH = "2026-10-05T10:00:00Z"
+
+
+@pytest.fixture
+def studio(database_url: str, book: str, clock: Clock) -> Iterator[Ledger]:
+    clock.now = datetime(2026, 12, 20, tzinfo=UTC)
+    with Ledger(database_url, book=book, clock=clock) as opened:
+        opened.top_up("studio", 100, key="invoice-1", at="2026-10-01")
+        opened.reserve(
+            "studio", 40, key="j", at="2026-10-05", policy="reject", deadline=timedelta(days=90)
+        )
+        yield opened
+        assert opened.verify().findings == ()
+
+
+def bill(folder: Path, credits: str) -> Path:
+    """A bill that charges job `j`, in the name of task-1 as well."""
+    path = folder / "bill.csv"
+    header = "Task ID,Idempotency key,Model,Credits used,Completed at,Status"
+    path.write_text(f"{header}\ntask-1,j,m,{credits},{FIFTH},completed\n", "utf-8")
+    return path
+
+
+def told(studio: Ledger, path: Path) -> list[Any]:
+    """The breaks that are open: kind, what is proposed, and the extension before it."""
+    found = [
+        (item.kind, item.details["proposal"], item.details.get("extend_first"))
+        for item in reconcile_book(studio, path, **OCTOBER).open_breaks
+    ]
+    return [(kind, says["verb"], says["amount"], first) for kind, says, first in found]
+
+
+def corrected(studio: Ledger) -> list[Any]:
+    return apply_corrections(studio, list(propose(studio.breaks())))
+
+
+def message(credits: str) -> str:
+    body = f'{{"id": "task-1", "status": "completed", "usage": {{"credits_used": {credits}}}}}'
+    return f'{{"job": "j", "received_at": "{FIFTH}", "body": {body}}}'
+
+
+def test_a_charge_that_the_hold_covers_is_proposed_as_it_is(studio: Ledger, tmp_path: Path) -> None:
+    assert told(studio, bill(tmp_path, "40")) == [("never_settled", "charge", "40", None)]
+    assert [item.outcome for item in corrected(studio)] == ["applied"]
+
+
+def test_a_charge_above_its_hold_is_proposed_with_the_extension_it_needs(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    path = bill(tmp_path, "44.5")
+    assert told(studio, path) == [("never_settled", "charge", "44.5", "4.5")]
+    (item,) = propose(studio.breaks())
+    assert (item.action, item.amount, item.extend) == ("charge", Decimal("44.5"), Decimal("4.5"))
+    assert "its hold rejects what is above the 40 it covers: it is extended by 4.5" in str(
+        item.reason
+    )
+    (done,) = apply_corrections(studio, [item])
+    assert (done.outcome, done.entry and done.entry.amount) == ("applied", Decimal("44.5"))
+    assert [entry.kind for entry in studio.history("j")] == ["reserve", "extend", "charge"]
+    assert studio.balance("studio").available == Decimal("55.5")  # 100 - 44.5, nothing held
+    assert [item.outcome for item in apply_corrections(studio, [item])] == ["already"]
+    assert len(studio.history("j")) == 3
+    assert told(studio, path) == []
+
+
+def test_after_a_kill_before_the_break_is_closed_nothing_is_written_twice(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    told(studio, bill(tmp_path, "44"))
+    (item,) = propose(studio.breaks())
+    apply_corrections(studio, [item])
+    studio.resolve_break(item.break_id, "open", note="as if killed before")
+    assert [item.outcome for item in apply_corrections(studio, [item])] == ["applied"]
+    assert studio.balance("studio").posted == 56
+    assert [entry.kind for entry in studio.history("j")] == ["reserve", "extend", "charge"]
+
+
+@pytest.mark.parametrize(
+    ("extend", "error"),
+    [
+        (None, ChargeAboveHold),  # a reviewer took the extension out
+        (Decimal(3), ChargeAboveHold),  # 43 are covered, and 44 asked for
+        (Decimal(61), InsufficientCredits),  # 60 are available
+    ],
+)
+def test_the_extension_and_the_charge_are_written_together_or_not_at_all(
+    studio: Ledger, tmp_path: Path, extend: Decimal | None, error: type[Exception]
+) -> None:
+    told(studio, bill(tmp_path, "44"))
+    (item,) = propose(studio.breaks())
+    (done,) = apply_corrections(studio, [item.model_copy(update={"extend": extend})])
+    assert (done.outcome, type(done.error)) == ("refused", error)
+    assert [entry.kind for entry in studio.history("j")] == ["reserve"]
+    assert [item.status for item in studio.breaks()] == ["open"]
+    assert [item.outcome for item in corrected(studio)] == ["applied"]
+
+
+def test_a_hold_that_is_closed_cannot_be_extended_and_the_wallet_is_adjusted(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.charge("j", 40, at=FIFTH)
+    # Nothing was priced here, so only a message that agrees with the bill makes it a proposal.
+    studio.apply(message("44"))
+    path = bill(tmp_path, "44")
+    assert told(studio, path) == [("amount", "adjust", "-4", None)]
+    assert [item.outcome for item in corrected(studio)] == ["applied"]
+    assert studio.balance("studio").posted == 56
+    assert told(studio, path) == []
+
+
+def test_what_a_released_hold_would_reject_is_taken_from_the_wallet(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.release("j")
+    assert told(studio, bill(tmp_path, "44")) == [("late_charge", "adjust", "-44", None)]
+    assert told(studio, bill(tmp_path, "40")) == [("late_charge", "charge", "40", None)]
+
+
+def test_where_a_rejected_message_asks_for_as_much_the_extension_is_enough(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.apply(message("44"))
+    assert studio.hold("j").charged == 0  # rejected
+    path = bill(tmp_path, "44")
+    assert told(studio, path) == [("never_settled", "extend", "4", None)]
+    (item,) = propose(studio.breaks())
+    assert "with 4 more, what waits is charged" in str(item.reason)
+    (done,) = apply_corrections(studio, [item])
+    assert (done.outcome, done.error) == ("applied", None)
+    assert [entry.kind for entry in studio.history("j")] == ["reserve", "extend", "charge"]
+    assert done.entry == studio.history("j")[-1]
+    assert studio.balance("studio").posted == 56
+    assert [item.outcome for item in apply_corrections(studio, [item])] == ["already"]
+    assert told(studio, path) == []
+
+
+@pytest.mark.parametrize(
+    ("parked", "proposed"),
+    [
+        ("44", ("never_settled", "extend", "4", None)),
+        ("50", ("never_settled", "charge", "44", "4")),  # 50 is rejected again, and waits on
+    ],
+)
+def test_a_rejected_charge_of_the_inbox_is_taken_into_account(
+    studio: Ledger, tmp_path: Path, parked: str, proposed: Any
+) -> None:
+    studio.charge("k", parked, at=FIFTH)
+    studio.reserve("studio", 40, key="k", at="2026-10-05", policy="reject")
+    path = bill(tmp_path, "44")
+    path.write_text(path.read_text("utf-8").replace("task-1,j", ",k"), "utf-8")
+    assert proposed in told(studio, path)
+    assert "applied" in [item.outcome for item in corrected(studio)]
+    assert studio.hold("k").charged == 44
+    assert len(studio.inbox()) == (parked == "50")
+
+
+def test_where_a_rejected_message_asks_for_more_than_the_bill_the_bill_is_charged(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.apply(message("50"))
+    assert told(studio, bill(tmp_path, "44")) == [("never_settled", "charge", "44", "4")]
+    assert [item.outcome for item in corrected(studio)] == ["applied"]
+    assert studio.hold("j").charged == 44
+
+
+def test_an_extension_after_which_something_else_was_charged_leaves_its_break_open(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.apply(message("44"))
+    told(studio, bill(tmp_path, "44"))
+    (item,) = propose(studio.breaks())
+    # A second attempt is heard of in the meantime: together they cost 54.
+    studio.apply(message("10").replace("task-1", "task-2"))
+    (done,) = apply_corrections(studio, [item])
+    assert done.outcome == "refused"
+    assert "was extended, and 0 credits were charged since, not 44" in str(done.error)
+    assert [item.status for item in studio.breaks()] == ["open"]
+
+
+def test_only_a_break_that_an_extension_mends_may_have_one_alone(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    told(studio, bill(tmp_path, "44"))
+    (item,) = propose(studio.breaks())
+    (done,) = apply_corrections(studio, [item.model_copy(update={"action": "extend"})])
+    assert "action: an extension does not mend this break" in str(done.error)
