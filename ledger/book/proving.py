@@ -8,7 +8,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
 
-from ledger.book.told import job_linked
+from ledger.book.heard import job_linked
 from ledger.book.work import Telling
 from ledger.errors import LedgerError
 from ledger.records import MessageRecord, TaskRecord

@@ -1,9 +1,8 @@
-"""What the provider says of its tasks: kept word for word, joined, and done in the book.
+"""What the provider says of its tasks, done in the book.
 
 A task's messages say together what its job costs; the book is brought there by its own verbs, in
-the same unit of work that keeps the messages. Because facts are a join and the book is compared
-with what they ask for, the order and the number of messages do not matter. Which job a task
-belongs to is said once, and kept beside the messages.
+the same unit of work that keeps the messages. Because the book is compared with what they ask for,
+the order and the number of messages do not matter; see `ledger.book.heard` for how they are kept.
 
 A task whose job nobody has reserved waits in its own row, and not in the inbox: without the hold,
 neither the unit of an amount nor whether it is to be charged or given back is certain, and what
@@ -12,29 +11,21 @@ the next message says would have to be undone there. The reserve of the job appl
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from hashlib import sha256
 from itertools import count
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ledger.book import releasing, settling
+from ledger.book.heard import Hearing, Task
 from ledger.book.items import Charge, Refund, Release
-from ledger.book.work import Heard, Telling, Wanted, Work, compact
+from ledger.book.work import Heard, Wanted, Work
 from ledger.errors import LedgerError, StoreError, TaskLinked
-from ledger.records import (
-    LONGEST_NAME,
-    Entry,
-    Hold,
-    ImportRecord,
-    MessageRecord,
-    TaskRecord,
-    moment,
-)
+from ledger.records import LONGEST_NAME, Entry, Hold, ImportRecord, TaskRecord, moment
 from ledger.store import tasks as stored
 from ledger.units import e8_to_credits
 
-__all__ = ["Applied", "Imported", "apply_told", "catch_up", "job_linked", "link", "tell"]
+__all__ = ["Applied", "Imported", "apply_told", "catch_up", "link", "tell"]
 
 
 class Applied(NamedTuple):
@@ -114,105 +105,6 @@ def apply_told(work: Work, job: str, *, before_e8: int | None = None) -> None:
         desk.done(desk.tasks)
 
 
-# Links
-
-
-def job_linked(task: str, body: str) -> str | None:
-    """The job that a kept message links a task to; None where it is one of the provider's."""
-    if not body.startswith('{"linked":'):
-        return None
-    try:
-        job = json.loads(body)["linked"]
-        return str(job) if body == _link_text(task, job) else None
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-def _link_text(task: str, job: str) -> str:
-    # The provider's own messages name their task as `id`.
-    return compact({"linked": job, "task": task})
-
-
-# Tasks while they are worked on
-
-
-class _Task:
-    """A task with what was heard of it now."""
-
-    __slots__ = (
-        "before",
-        "entries",
-        "facts",
-        "first_us",
-        "id",
-        "job",
-        "known",
-        "last_us",
-        "linked",
-        "model",
-        "new",
-        "notes",
-        "problem",
-        "row",
-        "text",
-        "told_us",
-        "waits",
-        "want",
-    )
-
-    def __init__(self, task: str, row: TaskRecord | None) -> None:
-        self.id, self.row = task, row
-        self.facts: Any = None
-        """None until they are needed."""
-        self.before: Any = None
-        """The facts of the row, once they were needed."""
-        self.text: str | None = None
-        """The facts as JSON; None where they were not written yet."""
-        self.job: str | None = None
-        self.model: str | None = None
-        self.first_us: int | None = None
-        self.last_us = self.told_us = 0
-        if row is not None:
-            self.text, self.job, self.model = row.facts, row.job, row.model
-            self.first_us, self.last_us = row.first_heard_at_us, row.last_heard_at_us
-        self.linked = self.waits = False
-        self.new = self.known = 0
-        self.notes: list[str] = []
-        self.problem: str | None = None
-        self.want: Wanted | None = None
-        self.entries: list[Entry] = []
-
-    def said(self, telling: Telling) -> Any:
-        """The facts as far as they are known."""
-        if self.facts is None:
-            if self.text is None:
-                return telling.nothing
-            self.facts = self.before = telling.facts(self.text)
-        return self.facts
-
-    def outcome(self) -> Applied:
-        """What became of it."""
-        want, waits = self.want, self.waits
-        reason, notes = self.problem, tuple(self.notes)
-        if want is not None:
-            notes += want.notes
-            reason = want.reason if reason is None else reason
-        return Applied(
-            self.id,
-            self.job,
-            "" if want is None else want.status,
-            "" if want is None else want.state,
-            not waits and self.problem is None,
-            waits,
-            None if want is None else want.net_e8,
-            self.new,
-            self.known,
-            tuple(self.entries),
-            reason or "",
-            notes,
-        )
-
-
 class _Plan(NamedTuple):
     """What the tasks of one job ask for together."""
 
@@ -231,100 +123,25 @@ class _Step(NamedTuple):
     plan: _Plan
     charge_e8: int
     refund_e8: int
-    lead: _Task
+    lead: Task
     """The task in whose name it is done."""
-    group: list[_Task]
+    group: list[Task]
 
 
-class _Desk:
-    """The tasks that one unit of work is about."""
+class _Desk(Hearing):
+    """The tasks that one unit of work is about, and what is done for them in the book."""
 
     def __init__(self, work: Work, before_e8: int | None = None) -> None:
-        if work.telling is None:
-            raise NotImplementedError("a plain book does not know what messages about tasks mean")
-        self.work, self.telling = work, work.telling
+        super().__init__(work)
         self.before_e8 = before_e8
-        self.tasks: dict[str, _Task] = {}
-        self.known: set[tuple[str, bytes]] = set()
-
-    # Reading
-
-    def read(self, ids: Collection[str], claimed: Collection[str]) -> None:
-        """Read tasks with all others of their jobs, and lock them; then the holds."""
-        work, session = self.work, self.work.session
-        if not ids:
-            return
-        self.add(stored.task_rows(session, work.book, ids, claimed, lock=True))
-        for task in ids:
-            if task not in self.tasks:
-                self.tasks[task] = _Task(task, None)
-        self.known = stored.known_messages(session, work.book, ids)
-        jobs = {task.id if task.job is None else task.job for task in self.tasks.values()}
-        jobs.update(claimed)
-        work.preload((), sorted(jobs), {})
-        if session.lock_clause:
-            # Others may have linked a task to one of these jobs before its wallet was ours.
-            self.add(stored.task_rows(session, work.book, (), jobs))
-
-    def add(self, rows: Iterable[TaskRecord]) -> None:
-        """Take up tasks that were read."""
-        for row in rows:
-            if row.id not in self.tasks:
-                self.tasks[row.id] = _Task(row.id, row)
-
-    # Hearing
-
-    def hear(self, item: Heard) -> None:
-        """Keep a message, unless it is known, and join what it says to the rest."""
-        task, at_us = self.tasks[item.task], self.work.now_us
-        if item.received_us is not None:
-            at_us = max(0, min(item.received_us, at_us))
-            task.told_us = max(task.told_us, at_us)
-        if item.job is not None:
-            self._link(task, item.job, at_us)
-        if item.body is None:
-            return
-        if self._keep(task, item.body, at_us):
-            task.new += 1
-            if task.facts is None and task.text is None:
-                task.facts = item.facts
-            elif task.facts is not item.facts:
-                task.facts = self.telling.merged(task.said(self.telling), item.facts)
-            task.text = None
-            if item.model is not None:
-                # The same whichever comes first, should they ever differ.
-                task.model = item.model if task.model is None else min(task.model, item.model)
-        else:
-            task.known += 1
-            task.last_us = max(task.last_us, at_us)
-
-    def _keep(self, task: _Task, body: str, at_us: int) -> bool:
-        digest = sha256(body.encode()).digest()
-        if (task.id, digest) in self.known:
-            return False
-        self.known.add((task.id, digest))
-        work = self.work
-        work.messages.append(MessageRecord(work.book, task.id, digest, body, at_us, work.now_us))
-        task.first_us = at_us if task.first_us is None else min(task.first_us, at_us)
-        task.last_us = max(task.last_us, at_us)
-        return True
-
-    def _link(self, task: _Task, job: str, at_us: int) -> None:
-        if task.job is None:
-            task.job, task.linked = job, True
-            self._keep(task, _link_text(task.id, job), at_us)
-        elif task.job != job:
-            task.notes.append(f"told to belong to job {job!r}; it stays with job {task.job!r}")
-
-    # Doing
 
     def done(self, ids: Collection[str]) -> list[Applied]:
         """Bring the book where the tasks ask for it; the outcomes of those that were asked for."""
         for task in self.tasks.values():
             # A service may use the provider's name of a task as the key of its reserve.
-            if task.job is None and self._hold(task.id) is not None:
-                self._link(task, task.id, task.last_us or self.work.now_us)
-        groups: dict[str, list[_Task]] = {}
+            if task.job is None and self.hold(task.id) is not None:
+                self.link(task, task.id, task.last_us or self.work.now_us)
+        groups: dict[str, list[Task]] = {}
         for task in self.tasks.values():
             if task.job is not None:
                 groups.setdefault(task.job, []).append(task)
@@ -336,20 +153,15 @@ class _Desk:
             self._do(step)
         for task in self.tasks.values():
             self._write(task)
-        return [self.tasks[task].outcome() for task in ids]
+        return [_outcome(self.tasks[task]) for task in ids]
 
-    def _hold(self, job: str) -> Hold | None:
-        """The hold of a job, if it is reserved."""
-        hold = self.work.find_hold(job)
-        return None if hold is None or hold.wallet is None else hold
-
-    def _wait(self, task: _Task, problem: str) -> None:
+    def _wait(self, task: Task, problem: str) -> None:
         task.waits, task.problem = True, problem
         task.want = self.telling.wanted(task.said(self.telling), None)
 
-    def _step(self, job: str, group: list[_Task]) -> _Step | None:
+    def _step(self, job: str, group: list[Task]) -> _Step | None:
         """What is to be done for a job; None where the book says what is asked for."""
-        hold = self._hold(job)
+        hold = self.hold(job)
         if hold is None:
             self.work.await_job(job)
             for task in group:
@@ -381,7 +193,7 @@ class _Desk:
             group,
         )
 
-    def _plan_before(self, group: list[_Task], hold: Hold) -> _Plan:
+    def _plan_before(self, group: list[Task], hold: Hold) -> _Plan:
         """What the tasks of a job asked for before anything was heard now."""
         before_e8 = hold.amount_e8 if self.before_e8 is None else self.before_e8
         wants = []
@@ -482,7 +294,7 @@ class _Desk:
                 break
         return key
 
-    def _write(self, task: _Task) -> None:
+    def _write(self, task: Task) -> None:
         want, row = task.want, task.row
         if want is None:
             return
@@ -512,12 +324,34 @@ _ALL_OR_NOTHING = ("owe", "reject")
 """Policies of holds under which nothing is asked that is not taken."""
 
 
+def _outcome(task: Task) -> Applied:
+    want, waits = task.want, task.waits
+    reason, notes = task.problem, tuple(task.notes)
+    if want is not None:
+        notes += want.notes
+        reason = want.reason if reason is None else reason
+    return Applied(
+        task.id,
+        task.job,
+        "" if want is None else want.status,
+        "" if want is None else want.state,
+        not waits and task.problem is None,
+        waits,
+        None if want is None else want.net_e8,
+        task.new,
+        task.known,
+        tuple(task.entries),
+        reason or "",
+        notes,
+    )
+
+
 def _capped_e8(hold: Hold, net_e8: int) -> int:
     """What a hold takes of a cost however it was told, where its policy says so; otherwise 0."""
     return min(net_e8, hold.amount_e8) if hold.policy == "cap" else 0
 
 
-def _is_done(group: Sequence[_Task]) -> bool:
+def _is_done(group: Sequence[Task]) -> bool:
     """Whether the book followed all tasks of a job before, and one of them did not run any more."""
     ended = False
     for task in group:
@@ -528,7 +362,7 @@ def _is_done(group: Sequence[_Task]) -> bool:
     return ended
 
 
-def _is_lead(task: _Task) -> tuple[bool, bool]:
+def _is_lead(task: Task) -> tuple[bool, bool]:
     """Whether something is done in the name of a task: it tells a cost, and it is news."""
     tells = task.want is not None and task.want.net_e8 is not None
     return tells, task.linked or task.text is None

@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from ledger.book.told import job_linked
+from ledger.book.heard import job_linked
 from ledger.book.work import Telling
 from ledger.reports.asking import Asked
 from ledger.reports.dimensions import NAMED, read_seconds
