@@ -124,6 +124,36 @@ def test_a_bill_in_two_files_is_compared_as_one(studio: Studio) -> None:
     assert (twice.status, "one.csv: is given twice" in " ".join(twice.said.split())) == (7, True)
 
 
+def test_files_that_are_written_in_different_ways_have_a_mapping_each(studio: Studio) -> None:
+    studio.write("one.csv", HEADER, AGREES)
+    # The same columns, in another order and without names: job-2 was charged 6 × 8.1648.
+    studio.write("two.csv", "2026-10-06T10:00:00+00:00;48,9888;job-2")
+    studio.write(
+        "named.toml",
+        "[columns]",
+        'key = "Idempotency key"',
+        'amount = "Credits used"',
+        'at = "Completed at"',
+    )
+    studio.write(
+        "plain.toml",
+        'delimiter = ";"',
+        'decimal = ","',
+        "header = 0",
+        "[columns]",
+        "at = 1",
+        "amount = 2",
+        "key = 3",
+    )
+    each = ("--mapping", "named.toml", "--mapping", "plain.toml")
+    assert studio("reconcile", "one.csv", "two.csv", *PERIOD, *each).status == 0
+    swapped = studio("reconcile", "one.csv", "two.csv", *PERIOD, *each[2:], *each[:2])
+    assert swapped.status == 7
+    few = studio("reconcile", "one.csv", "two.csv", "october.csv", *PERIOD, *each)
+    told = "the mappings: are 2 for 3 files; give one for all, or one for each"
+    assert (few.status, told in " ".join(few.said.split())) == (7, True)
+
+
 def test_a_bill_of_another_time_zone_is_noticed(studio: Studio) -> None:
     with Ledger(f"sqlite:///{studio.folder / 'credits.db'}", clock=studio.clock) as ledger:
         ledger.reserve("studio", 10, key="job-3", at="2026-10-07T10:31:00Z")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -29,6 +29,9 @@ from ledger.cli.options import (
     complete_price_book,
 )
 from ledger.cli.parsing import DefaultGroup
+
+if TYPE_CHECKING:
+    from ledger.statements import Mapping
 
 app = typer.Typer(
     cls=DefaultGroup,
@@ -83,9 +86,12 @@ def statement(
         str, typer.Option("--to", metavar="DATE", help="First day or moment after it.")
     ],
     mapping: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
-            metavar="FILE", help="How the statement is to be read (TOML).", show_default="guessed"
+            metavar="FILE",
+            help="How the statement is to be read (TOML); of several files, once for all of them,"
+            " or once for each in their order.",
+            show_default="guessed",
         ),
     ] = None,
     cash: Annotated[
@@ -156,7 +162,7 @@ def statement(
                 statements,
                 since=since,
                 until=until,
-                mapping=None if mapping is None else read_mapping(mapping),
+                mapping=_mappings_of(mapping),
                 cash=cash,
                 cash_mapping=None if cash_mapping is None else read_mapping(cash_mapping),
                 alternatives=others,
@@ -382,6 +388,14 @@ def _now_us(ledger: Any) -> int:
     from ledger.records import us
 
     return us(ledger.now())
+
+
+def _mappings_of(paths: list[Path] | None) -> Mapping | list[Mapping] | None:
+    """One for all files, or one for each."""
+    from ledger.statements import read_mapping
+
+    mappings = [read_mapping(path) for path in paths or ()]
+    return mappings if len(mappings) > 1 else next(iter(mappings), None)
 
 
 def _check_free(path: Path | None) -> None:

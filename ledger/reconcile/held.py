@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from ledger.breaks import BreakRecord, Kept
-from ledger.errors import Fault, InvalidStatement
+from ledger.errors import Fault, InvalidMapping, InvalidStatement
 from ledger.jobs import Ledger
 from ledger.pricing import PriceSource
 from ledger.reconcile.again import charged_again
@@ -76,7 +76,7 @@ def reconcile_book(
     *,
     since: datetime | date | str,
     until: datetime | date | str,
-    mapping: Mapping | None = None,
+    mapping: Mapping | Sequence[Mapping] | None = None,
     cash: str | Path | StatementFile | None = None,
     cash_mapping: Mapping | None = None,
     prices: PriceSource | None = None,
@@ -102,7 +102,8 @@ def reconcile_book(
             counted on from one file to the next.
         since: first moment of the period.
         until: first moment after it.
-        mapping: how the statement is to be read; guessed, if None.
+        mapping: how the statement is to be read; guessed, if None. Of several statements, one for
+            all of them, or one for each in their order.
         cash: the provider's invoices, to be held against the top-ups; not looked at, if None.
         cash_mapping: how they are to be read.
         prices: what the jobs were priced with; the book's own, if None.
@@ -184,19 +185,20 @@ def tolerance_of(
 
 def _read_all(
     given: Given | Sequence[Given],
-    mapping: Mapping | None,
+    mapping: Mapping | Sequence[Mapping] | None,
     progress: Callable[[int], None] | None,
 ) -> tuple[StatementFile, ...]:
     """The statements, the lines of each counted on from the one before.
 
     Raises:
-        InvalidStatement, InvalidMapping: a file; none, or one of them twice.
+        InvalidStatement, InvalidMapping: not as many mappings as files; a file; none, or one of
+            them twice.
     """
     several = [given] if isinstance(given, str | Path | StatementFile) else given
     files: list[StatementFile] = []
-    for item in several:
+    for item, how in zip(several, _mappings(mapping, len(several)), strict=True):
         done = sum(file.lines for file in files)
-        file = _read(item, mapping, progress and _counted(progress, done))
+        file = _read(item, how, progress and _counted(progress, done))
         if file.digest in {other.digest for other in files}:
             raise InvalidStatement(file.name, [Fault("", "is given twice")])
         _check_credits(file)
@@ -204,6 +206,16 @@ def _read_all(
     if not files:
         raise InvalidStatement("the bill", [Fault("", "has no file")])
     return tuple(files)
+
+
+def _mappings(mapping: Mapping | Sequence[Mapping] | None, files: int) -> Sequence[Mapping | None]:
+    """How each of so many files is to be read."""
+    if mapping is None or isinstance(mapping, Mapping):
+        return [mapping] * files
+    if len(mapping) != files:
+        problem = f"are {len(mapping)} for {files} files; give one for all, or one for each"
+        raise InvalidMapping("the mappings", [Fault("", problem)])
+    return mapping
 
 
 def _counted(progress: Callable[[int], None], done: int) -> Callable[[int], None]:
