@@ -52,6 +52,17 @@ def asked(found: Guess) -> list[str]:
         ("任务ID,金额（元）", {"task": "任务ID", "amount": "金额（元）"}, "CNY"),
         ("id,job,credits", {"task": "id", "key": "job", "amount": "credits"}, "credits"),
         (
+            "Task ID,Video model,规格,State,Debit (credits)",
+            {
+                "task": "Task ID",
+                "model": "Video model",
+                "amount": "Debit (credits)",
+                "quality": "规格",
+                "status": "State",
+            },
+            "credits",
+        ),
+        (
             "Task ID,Credits reserved,Credits used,Balance",
             {"task": "Task ID", "amount": "Credits used"},
             "credits",

@@ -27,7 +27,10 @@ HEADERS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
         ("idempotency key", "幂等键"),
         ("job id", "job key", "job", "external id", "client reference", "key", "作业", "作业id"),
     ),
-    "model": (("model", "model id", "模型", "模型id"), ("model name", "模型名称")),
+    "model": (
+        ("model", "model id", "模型", "模型id"),
+        ("model name", "video model", "模型名称", "视频模型"),
+    ),
     "amount": (
         (
             *("credits used", "used credits", "credits charged", "charged credits"),
@@ -35,7 +38,17 @@ HEADERS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
             *("usage credits used", "消耗积分", "扣除积分", "扣费积分", "消费积分", "使用积分"),
             *("uc used", "used uc", "uc charged", "charged uc", "消耗uc", "扣费uc"),
         ),
-        ("credits", "credit", "credits amount", "amount credits", "uc", "积分", "积分数"),
+        (
+            "credits",
+            "credit",
+            "debit credits",
+            "credits debited",
+            "credits amount",
+            "amount credits",
+            "uc",
+            "积分",
+            "积分数",
+        ),
         ("amount", "cost", "charge", "charged", "消耗", "扣费", "消费", "金额", "费用"),
     ),
     "refunded": (
@@ -51,7 +64,10 @@ HEADERS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
             *("视频时长", "视频秒数", "计费时长", "计费秒数", "秒数"),
         ),
     ),
-    "quality": (("quality", "resolution", "画质", "清晰度", "分辨率"),),
+    "quality": (
+        ("quality", "resolution", "画质", "清晰度", "分辨率"),
+        ("video quality", "video resolution", "规格", "视频规格"),
+    ),
     "at": (
         ("charged at", "billed at", "扣费时间", "消费时间", "计费时间"),
         ("completed at", "finished at", "完成时间", "结束时间"),
@@ -62,6 +78,7 @@ HEADERS: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
     "time_of_day": (("time of day",),),
     "status": (
         ("status", "task status", "状态", "任务状态"),
+        ("state", "task state"),
         ("transaction type", "entry type", "line type", "交易类型", "类型"),
     ),
     "money": (("money", "cost money", "usage cost usd", "折合金额"),),
