@@ -378,9 +378,7 @@ def mapping(
     for line in (*guess.evidence, *(f"assumed: {line}" for line in guess.assumed)):
         say(line)
     if guess.open:
-        complain(
-            "something can be read in two ways; decide it in the mapping", *map(str, guess.open)
-        )
+        complain("the file does not say everything; decide in the mapping", *map(str, guess.open))
         raise typer.Exit(7)
 
 

@@ -1,7 +1,7 @@
 """How a statement is probably to be read: a mapping, and the evidence for every choice.
 
 A guess is never silent. What the file itself decides is evidence, what it leaves to custom is
-assumed and said, and what can be read in two ways stays open until somebody says which.
+assumed and said, and what is not said, or in two ways, stays open until somebody says which.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Guess:
     assumed: tuple[str, ...]
     """What the file does not say and custom does."""
     open: tuple[Fault, ...]
-    """What can be read in two ways; each names the key of the mapping that decides it."""
+    """What the file does not say, or in two ways; each names the key of the mapping for it."""
 
     def toml(self) -> str:
         """The mapping as a file to edit, with the evidence and the open questions as comments."""
