@@ -6,23 +6,28 @@ import csv
 import io
 import json
 import re
+import shutil
 import sqlite3
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import command
 import pytest
 from command import DEMO, ROOT, SCHEMAS, call, write
 from jsonschema import Draft202012Validator
-from test_cli_contract import on_terminal
 from test_cli_ledger import Typed
 
 
 @pytest.fixture
 def typed(tmp_path: Path) -> Typed:
     """A new book with 1000 credits in the wallet `studio`."""
-    typed = Typed(tmp_path)
+    return with_credits(tmp_path)
+
+
+def with_credits(folder: Path) -> Typed:
+    typed = Typed(folder)
     typed.line("wallet top-up studio 1000 --key invoice-1 --cash 14.70 --currency USD")
     return typed
 
@@ -163,6 +168,10 @@ def test_the_status_of_a_budget_has_a_row_for_each_group(typed: Typed) -> None:
 @pytest.fixture
 def holds(typed: Typed) -> Typed:
     """One hold of every state, three hours later."""
+    return with_holds(typed)
+
+
+def with_holds(typed: Typed) -> Typed:
     typed.line("reserve studio 10 --key slow --deadline 6h --label team=ads")
     typed.line("reserve studio 20 --key lost --deadline 1h")
     typed.line("reserve studio 30 --key swept --deadline 2h --on-deadline release")
@@ -309,9 +318,10 @@ AMOUNTS = {
 }
 
 
-@pytest.fixture
-def full(holds: Typed) -> Typed:
-    """A book with something of everything."""
+@pytest.fixture(scope="module")
+def made_full(tmp_path_factory: pytest.TempPathFactory) -> Typed:
+    """A book with something of everything, to copy."""
+    holds = with_holds(with_credits(tmp_path_factory.mktemp("full")))
     bodies = json.loads((DEMO / "requests.json").read_text(encoding="utf-8"))
     write(holds.folder, "request.json", json.dumps(bodies[0]))
     holds.line("budget set studio ads 500 --key b-1 --match team=ads --threshold 50")
@@ -323,6 +333,14 @@ def full(holds: Typed) -> Typed:
     holds.line("wallet top-up studio 7 --key gift --expires 2026-10-10T15:30Z --promotional")
     holds.now += timedelta(hours=1)
     return holds
+
+
+@pytest.fixture
+def full(made_full: Typed, tmp_path: Path) -> Typed:
+    """A book with something of everything, for this test alone."""
+    full = Typed(Path(shutil.copytree(made_full.folder, tmp_path, dirs_exist_ok=True)))
+    full.now = made_full.now
+    return full
 
 
 @pytest.mark.parametrize(("schema", "line"), DOCUMENTS, ids=[line for _, line in DOCUMENTS])
@@ -426,15 +444,14 @@ def _cell(value: Any) -> str:
 )
 def test_a_narrow_terminal_never_cuts_a_figure(full: Typed, line: str, columns: int) -> None:
     wide = full.line(line).stdout
-    shown, _ = on_terminal(*line.split(), columns=columns, cwd=full.folder, env={"NO_COLOR": "1"})
+    shown = shown_at(full, columns, line)
     figures = {word for word in wide.split() if word.replace(",", "").replace(".", "").isdigit()}
     assert figures
-    assert figures <= set(re.sub(r"\x1b\[[0-9;]*m|[│┃]", " ", shown).split())
+    assert figures <= set(re.sub(r"[│┃]", " ", shown).split())
 
 
 def shown_at(full: Typed, columns: int, line: str) -> str:
-    shown, _ = on_terminal(*line.split(), columns=columns, cwd=full.folder, env={"NO_COLOR": "1"})
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown)
+    return command.shown_at(columns, *line.split(), cwd=full.folder)
 
 
 def test_a_narrow_statement_keeps_the_moment_and_what_moved(full: Typed) -> None:

@@ -15,7 +15,9 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import pytest
@@ -107,8 +109,52 @@ def without_end(lines: list[str]) -> list[str]:
     return "\n".join(line.rstrip() for line in lines).rstrip().splitlines()
 
 
-_NEXT = "--- the next command"
+_NEXT, _TOLD = "--- the next command", "what-it-told"
 CONSOLE = [item for page in WRITTEN for item in typed(page)]
+
+
+def typed_for_real(lines: list[str], folder: Path) -> tuple[list[str], str]:
+    """What each line prints and what all say on stderr, in one shell."""
+    python = shlex.quote(sys.executable)
+    script = f'python() {{ {python} "$@"; }}\nkling-ledger() {{ {python} -m ledger "$@"; }}\n'
+    for line in lines:
+        script += f"{line}\necho '{_NEXT}'\n"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=folder,
+        env=environment({"KLING_LEDGER_PRICE_DIR": str(folder / "books")}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    return done.stdout.split(f"{_NEXT}\n")[:-1], done.stderr
+
+
+def typed_here(line: str, folder: Path) -> tuple[str, str]:
+    """The same for one line, in this process if the shell has nothing to do with it."""
+    if line.startswith("kling-ledger ") and not set(line) & set("|&;<>()$`*?~#{}"):
+        env = {"KLING_LEDGER_PRICE_DIR": str(folder / "books")}
+        done = call(*shlex.split(line)[1:], cwd=folder, env=env)
+        return done.stdout, done.stderr
+    if found := re.fullmatch(r"\. \./(\S+\.sh) > (\S+)", line):
+        for name_, content in left_by((folder / found[1]).read_text("utf-8")).items():
+            (folder / name_.replace(_TOLD, found[2])).write_bytes(content)
+        return "", ""
+    (printed,), said = typed_for_real([line], folder)
+    return printed, said
+
+
+@cache
+def left_by(script: str) -> dict[str, bytes]:
+    """The files that a script of a page leaves; many examples of a page begin with the same one."""
+    with TemporaryDirectory() as name_:
+        folder = Path(name_)
+        (folder / "script").write_text(script, encoding="utf-8")
+        _, said = typed_for_real([f". ./script > {_TOLD}"], folder)
+        assert said == ""
+        (folder / "script").unlink()
+        return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("item", CONSOLE, ids=lambda item: f"{name(item.page)}:{item.line}")
@@ -116,26 +162,22 @@ def test_console_examples_print_what_they_show(item: Typed, inputs: Path) -> Non
     for language, text, _ in blocks(item.page):
         if language in {"toml", "json", "bash"} and (found := FILE_NAME.match(text)):
             (inputs / found[1]).write_text(text, encoding="utf-8")
-    python = shlex.quote(sys.executable)
-    script = f'python() {{ {python} "$@"; }}\nkling-ledger() {{ {python} -m ledger "$@"; }}\n'
-    for command, shown in zip(item.commands, item.shown, strict=True):
-        # On a terminal an error is seen as well.
-        seen = " 2>&1" if shown and shown[0].startswith("error: ") else ""
-        script += f"{command}{seen}\necho '{_NEXT}'\n"
-    done = subprocess.run(
-        ["bash", "-c", script],
-        cwd=inputs,
-        env=environment({"KLING_LEDGER_PRICE_DIR": str(inputs / "books")}),
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    outputs = done.stdout.split(f"{_NEXT}\n")
-    for command, shown, output in zip(item.commands, item.shown, outputs[:-1], strict=True):
-        assert without_end(output.splitlines()) == without_end(shown), (command, done.stderr)
-    assert "Traceback" not in done.stderr
-    assert "command not found" not in done.stderr
+    # On a terminal an error is seen as well.
+    seen = [bool(shown) and shown[0].startswith("error: ") for shown in item.shown]
+    if item.page.name == "README.md":
+        ends = [" 2>&1" if also else "" for also in seen]
+        lines = [command + end for command, end in zip(item.commands, ends, strict=True)]
+        outputs, said = typed_for_real(lines, inputs)
+    else:
+        outputs, said = [], ""
+        for command, also in zip(item.commands, seen, strict=True):
+            output, error = typed_here(command, inputs)
+            outputs.append(output + error if also else output)
+            said += error
+    for command, shown, output in zip(item.commands, item.shown, outputs, strict=True):
+        assert without_end(output.splitlines()) == without_end(shown), (command, said)
+    assert "Traceback" not in said
+    assert "command not found" not in said
 
 
 def test_the_readme_has_examples_of_both_kinds() -> None:

@@ -31,10 +31,12 @@ processes = multiprocessing.get_context("forkserver")
 # The main program of a test run is imported again in every process; pytest may be that program.
 processes.set_forkserver_preload(
     [
+        "ledger.cli.output",
         "ledger.jobs",
         "ledger.store.postgres",
         "multiprocessing.popen_forkserver",
         "pytest",
+        "rich.table",
         "sqlalchemy.dialects.postgresql.psycopg",
         "sqlalchemy.dialects.sqlite",
     ]
