@@ -34,6 +34,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    # Extension modules look at what is left when the process ends.
+    gc.unfreeze()
     folder = config.stash.get(_RUN, None)
     if folder is not None:
         databases.end_run(folder)

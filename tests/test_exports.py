@@ -42,6 +42,7 @@ from ledger.exports.workbook import write_workbook
 from ledger.exports.writing import MANIFEST, whole_folder
 from ledger.records import By, us
 from ledger.reports.asking import Asked, ask
+from ledger.reports.catalogue import make
 from ledger.spans import between, span_of
 from ledger.units import e8_to_credits
 
@@ -264,6 +265,14 @@ def test_jobs_holds_entries_and_the_summary_say_the_same(moves: histories.Moves)
             holds = totals("holds", by=by).credits
             assert holds["charged"] - holds["refunded"] == jobs.credits["net"]
             assert holds["held"] == entries.credits["held"]
+            for span in (None, *parts):
+                asked = ask(book, by=by, span=span)
+                with reading(asked) as found:
+                    money = workbook_module._summed_up(found).money
+                closing = [{str(currency): sums[-1]} for (_, currency), sums in money.items()]
+                valued = make("valuation", asked, by="currency")
+                values = zip(valued.values("currency"), valued.values("value"), strict=True)
+                assert added(closing) == added([{str(name): value} for name, value in values])
             with reading(ask(book, by=by)) as found:
                 money = workbook_module._summed_up(found).money
             used = [{currency: -sums[2]} for (_, currency), sums in money.items()]

@@ -421,6 +421,34 @@ def test_what_is_left_is_valued_lot_by_lot_and_on_average(studio: Book) -> None:
     assert total(end, "left", "owed", "value", "average") == ["0", "50", "", ""]
 
 
+def test_a_charge_that_is_told_after_the_next_top_up_is_owed_at_the_cost_of_that(
+    clock: Clock,
+) -> None:
+    """10 credits for 1 dollar, then 100 for 20: of 40 charged, 30 at 0.2 came later."""
+    with Book("sqlite://", clock=clock) as book:
+        clock.now = day("2026-10-01")
+        book.top_up("studio", 10, key="october", cash=1, currency="USD")
+        book.reserve("studio", 10, key="job-1")
+        clock.now = day("2026-11-02")
+        book.top_up("studio", 100, key="november", cash=20, currency="USD")
+        clock.now = day("2026-11-03")
+        book.charge("job-1", 40, at=day("2026-10-30"))
+        valued = make("valuation", october(book))
+        assert table(valued, *VALUED) == [["USD", "10", "1", "0.1", "0", "30", "-6", "0"]]
+        assert any("owed at the cost of the later top-up" in note for note in valued.notes)
+        by_lot = make("valuation", october(book), "lot")
+        assert table(by_lot, "lot", "left", "owed", "value") == [
+            ["october", "0", "0", "0"],
+            ["", "0", "30", "-6"],
+        ]
+        # -6 + 20 bought, and nothing is used in November.
+        november = make("valuation", october(book, "2026-11"))
+        assert table(november, "left", "owed", "value") == [["70", "0", "14"]]
+        assert not any("owed at" in note for note in november.notes)
+        as_recorded = make("valuation", october(book, by="recorded"))
+        assert table(as_recorded, "left", "owed", "value") == [["10", "0", "1"]]
+
+
 def test_a_share_of_the_average_is_given_to_every_lot(clock: Clock) -> None:
     with Book("sqlite://", clock=clock) as book:
         for number in range(3):

@@ -46,7 +46,6 @@ _FIELDS = (
     "cost_lapsed_e8",
 )
 
-_NO_LOT = (None, None, None, None, None)
 
 
 def parts(asked: Asked, *, progress: Progress = nothing) -> pl.DataFrame:
@@ -54,7 +53,8 @@ def parts(asked: Asked, *, progress: Progress = nothing) -> pl.DataFrame:
 
     The columns of a lot are `lot` (the key of the entry that brought it), `origin`, `currency`
     and `at_us`, when it came in; `moved_at_us` is when the entry counts. `owed_e8` is what was
-    taken beyond all lots, less what paid such debts.
+    taken beyond all lots that had come in until then, less what paid such debts. It has a cost
+    where it was told so late that it was taken from a lot that came in only after the span.
     """
     return asked.once("parts of lots", lambda: _parts(asked, progress))
 
@@ -92,9 +92,9 @@ def _rows(entries: Iterable[Costed], asked: Asked) -> Iterator[tuple[Any, ...]]:
         for part in found:
             if own and part.lot == entry.seq:
                 continue
-            known = _NO_LOT if part.lot is None else lots.get(part.lot, _NO_LOT)
-            moved = _moved(-part.credits_e8, -part.cost_e8, entry.kind, in_lot=known != _NO_LOT)
-            yield (*where, *known, 0, 0, *moved)
+            known = None if part.lot is None else lots.get(part.lot)
+            moved = _moved(-part.credits_e8, -part.cost_e8, entry.kind, in_lot=known is not None)
+            yield (*where, *(known or (None, None, None, part.currency, None)), 0, 0, *moved)
         for payment in paid if own else ():
             yield (*where, *lots[payment.lot], 0, 0, payment.credits_e8, 0, 0, payment.cost_e8, 0)
 
@@ -102,8 +102,9 @@ def _rows(entries: Iterable[Costed], asked: Asked) -> Iterator[tuple[Any, ...]]:
 def _moved(credits_e8: int, cost_e8: int, kind: str, *, in_lot: bool) -> tuple[int, ...]:
     """Used, lapsed, owed, and the cost of what was used and of what has lapsed."""
     if not in_lot:
-        # A lot that comes in only after the span had nothing to give in it.
-        return 0, 0, credits_e8, 0, 0
+        # A lot that comes in only after the span had nothing to give in it; what it gave all the
+        # same is owed, at its cost.
+        return 0, 0, credits_e8, cost_e8, 0
     if kind == "lapse":
         return 0, credits_e8, 0, 0, cost_e8
     return credits_e8, 0, 0, cost_e8, 0
@@ -279,6 +280,10 @@ def _average(sums: Sums) -> int | None:
     return _per_credit({"cash": sums["cash"], "credits": sums["came_in"]})
 
 
+_OWED_AT_COST = (
+    "A charge that was told late is owed at the cost of the later top-up that has paid for it."
+)
+
 VALUATION = (
     Column("came_in", "credits", "came in", minor=True),
     Column("cash", "money", "cash"),
@@ -300,7 +305,8 @@ def valuation(
 
     Lot by lot is what was paid for the very lots that are left, as the book spends them. The
     average is the money for all credits of a wallet that came in for a currency until then, by
-    their number. Left less owed is what the wallets have.
+    their number. Left less owed is what the wallets have. What is owed has a value below zero
+    where credits that came in later have paid it, because it was told after them.
 
     Args:
         asked: which book and span; only its end matters.
@@ -328,6 +334,10 @@ def valuation(
         facts,
         by=names,
         measures=VALUATION,
-        notes=("Left less owed is what the wallets have.", *money_notes(facts)),
+        notes=(
+            "Left less owed is what the wallets have.",
+            *((_OWED_AT_COST,) if (debts["cost_left_e8"] != 0).any() else ()),
+            *money_notes(facts),
+        ),
         compared=False,
     )

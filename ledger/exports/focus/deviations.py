@@ -88,9 +88,11 @@ DEVIATIONS: tuple[Deviation, ...] = (
     Deviation(
         "debt",
         _BOTH,
-        "Credits that were used before they were bought have no cost in the row of their use. The"
-        " cost is an Adjustment for the same resource in the period in which they are paid for. So"
-        " a refund can take the Usage of a resource below zero; with its Adjustments it is not.",
+        "Credits that nobody had bought when their use was recorded have no cost in the row of it."
+        " The cost is an Adjustment for the same resource in the period in which they are paid for."
+        " So a refund can take the Usage of a resource below zero; with its Adjustments it is not."
+        " A use that is recorded after the credits were bought carries their cost, also where it"
+        " happened before.",
         "What they cost is not known before; and a period that is closed does not change.",
         "our decision, 2026-11-23",
     ),
