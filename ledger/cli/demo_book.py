@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -204,9 +205,18 @@ def _environment(database: Path) -> Iterator[None]:
         os.environ.update(before)
 
 
+@cache
+def _commands() -> Any:
+    """All commands, which take a tenth of a second to put together."""
+    from typer.main import get_command
+
+    from ledger.cli import app
+
+    return get_command(app)
+
+
 def _type(*lines: str) -> None:
     """Run commands as if they were typed here."""
-    from ledger.cli import app
     from ledger.cli.output import print_text
 
     for place, line in enumerate(lines):
@@ -214,7 +224,7 @@ def _type(*lines: str) -> None:
             print_text("")
         print_text(f"   $ kling-ledger {line}\n")
         sys.stdout.flush()
-        app(shlex.split(line), prog_name="kling-ledger", standalone_mode=False)
+        _commands()(shlex.split(line), prog_name="kling-ledger", standalone_mode=False)
 
 
 def _type_to(line: str, status: int) -> None:

@@ -47,7 +47,6 @@ _FIELDS = (
 )
 
 
-
 def parts(asked: Asked, *, progress: Progress = nothing) -> pl.DataFrame:
     """What every entry did to every lot up to the end of the span, one fact a part.
 
