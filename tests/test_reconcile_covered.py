@@ -156,32 +156,62 @@ def test_where_a_rejected_message_asks_for_as_much_the_extension_is_enough(
 
 
 @pytest.mark.parametrize(
-    ("parked", "proposed"),
+    ("parked", "says", "charged", "waiting"),
     [
-        ("44", ("never_settled", "extend", "4", None)),
-        ("50", ("never_settled", "charge", "44", "4")),  # 50 is rejected again, and waits on
+        (["44"], "with 4 more, what waits is charged (brk", ["44"], 0),
+        (["42"], "with 4 more, what waits is charged (42), then the rest", ["42", "2"], 0),
+        # 50 is rejected again, and waits on.
+        (["50"], "it is extended by 4 first; what waits asks for 50", ["44"], 1),
+        # One of them fits.
+        (["42", "41"], "it is extended by 4 first; what waits asks for 83", ["42", "2"], 1),
     ],
 )
 def test_a_rejected_charge_of_the_inbox_is_taken_into_account(
-    studio: Ledger, tmp_path: Path, parked: str, proposed: Any
+    studio: Ledger,
+    tmp_path: Path,
+    parked: list[str],
+    says: str,
+    charged: list[str],
+    waiting: int,
 ) -> None:
-    studio.charge("k", parked, at=FIFTH)
+    for number, credits in enumerate(parked):
+        studio.charge("k", credits, key=f"k{number}", at=FIFTH, final=False)
     studio.reserve("studio", 40, key="k", at="2026-10-05", policy="reject")
     path = bill(tmp_path, "44")
     path.write_text(path.read_text("utf-8").replace("task-1,j", ",k"), "utf-8")
-    assert proposed in told(studio, path)
-    assert "applied" in [item.outcome for item in corrected(studio)]
-    assert studio.hold("k").charged == 44
-    assert len(studio.inbox()) == (parked == "50")
+    assert ("never_settled", "extend", "4", None) in told(studio, path)
+    (item,) = (item for item in propose(studio.breaks()) if item.job == "k")
+    assert says in str(item.reason)
+    (done,) = apply_corrections(studio, [item])
+    assert (done.outcome, done.error) == ("applied", None)
+    made = [entry for entry in studio.history("k") if entry.kind == "charge"]
+    assert [str(entry.amount) for entry in made] == charged
+    assert len(studio.inbox()) == waiting
+    assert [item.outcome for item in apply_corrections(studio, [item])] == ["already"]
 
 
 def test_where_a_rejected_message_asks_for_more_than_the_bill_the_bill_is_charged(
     studio: Ledger, tmp_path: Path
 ) -> None:
     studio.apply(message("50"))
-    assert told(studio, bill(tmp_path, "44")) == [("never_settled", "charge", "44", "4")]
+    path = bill(tmp_path, "44")
+    assert told(studio, path) == [("never_settled", "extend", "4", None)]
     assert [item.outcome for item in corrected(studio)] == ["applied"]
     assert studio.hold("j").charged == 44
+
+
+def test_where_a_rejected_message_asks_for_less_the_rest_is_charged_once(
+    studio: Ledger, tmp_path: Path
+) -> None:
+    studio.apply(message("42"))
+    path = bill(tmp_path, "44")
+    assert told(studio, path) == [("never_settled", "extend", "4", None)]
+    (item,) = propose(studio.breaks())
+    assert [done.outcome for done in apply_corrections(studio, [item])] == ["applied"]
+    studio.resolve_break(item.break_id, "open", note="as if killed before")
+    assert [done.outcome for done in apply_corrections(studio, [item])] == ["applied"]
+    kinds = [(entry.kind, str(entry.amount)) for entry in studio.history("j")]
+    assert kinds == [("reserve", "40"), ("extend", "4"), ("charge", "42"), ("charge", "2")]
 
 
 def test_an_extension_after_which_something_else_was_charged_leaves_its_break_open(
@@ -190,11 +220,13 @@ def test_an_extension_after_which_something_else_was_charged_leaves_its_break_op
     studio.apply(message("44"))
     told(studio, bill(tmp_path, "44"))
     (item,) = propose(studio.breaks())
-    # A second attempt is heard of in the meantime: together they cost 54.
-    studio.apply(message("10").replace("task-1", "task-2"))
+    # A second attempt is heard of in the meantime, together 48, and somebody makes room for 44:
+    # the 4 of the correction let all through.
+    studio.apply(message("4").replace("task-1", "task-2"))
+    studio.extend("j", key="by hand", amount=4)
     (done,) = apply_corrections(studio, [item])
     assert done.outcome == "refused"
-    assert "was extended, and 0 credits were charged since, not 44" in str(done.error)
+    assert "was extended, and 48 credits were charged since, not 44" in str(done.error)
     assert [item.status for item in studio.breaks()] == ["open"]
 
 

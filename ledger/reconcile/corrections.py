@@ -20,7 +20,7 @@ from ledger.book.items import Charge, Extend
 from ledger.breaks import BreakRecord
 from ledger.errors import BatchRefused, Fault, InvalidCorrections, LedgerError
 from ledger.records import Entry
-from ledger.units import Amount, credits_to_e8, show_credits
+from ledger.units import Amount, credits_to_e8, e8_to_credits, show_credits
 
 __all__ = [
     "Action",
@@ -246,16 +246,21 @@ def _charge(book: Book, item: Correction, key: str, at: datetime) -> Any:
 
 
 def _extended(book: Book, item: Correction, record: BreakRecord, key: str) -> Any:
-    """Extend a hold, so that the provider's messages that it has rejected charge its job.
+    """Extend a hold, so that what it has rejected is charged; then charge what is left, if any.
+
+    Done again after a kill, the extension and the charge are found by their keys.
 
     Raises:
-        InvalidCorrections: they did not charge what the bill says.
+        InvalidCorrections: what waited has charged more than the bill says.
     """
     job, at = str(item.job), min(record.happened_at, book.now())
     entry = book.extend(job, key=key, amount=item.amount, at=at)
     made = [item for item in book.history(job) if item.seq > entry.seq and item.kind in _MOVES]
     charged_e8 = sum(item.uncollected_e8 - item.posted_e8 for item in made)
-    if charged_e8 != record.difference_e8:
+    if 0 <= charged_e8 < record.difference_e8:
+        rest_e8 = record.difference_e8 - charged_e8
+        return book.charge(job, e8_to_credits(rest_e8), key=f"{key} rest", at=at)
+    if charged_e8 > record.difference_e8:
         told = f"was extended, and {show_credits(abs(charged_e8))} credits were charged since"
         problem = f"{told}, not {show_credits(record.difference_e8)}; compare again"
         raise InvalidCorrections(f"the correction of {record.id}", [Fault("job", problem)])
@@ -318,11 +323,14 @@ def _check_unchanged(book: Book, record: BreakRecord, closed_by: str) -> None:
     last = record.details.get("last_entry")
     if last is None or record.job is None:
         return
-    later = [
-        item
-        for item in book.history(record.job)
-        if item.seq > last and item.kind in _MOVES and f"{item.kind}:{item.key}" != closed_by
-    ]
+    later: list[Entry] = []
+    for item in book.history(record.job):
+        name = f"{item.kind}:{item.key}"
+        if name == closed_by and item.kind == "extend":
+            # Before a kill; what came after it was let through by it.
+            break
+        if item.seq > last and item.kind in _MOVES and name != closed_by:
+            later.append(item)
     if not later:
         return
     # Other breaks of the same job may be mended in the same run.

@@ -62,20 +62,23 @@ def _with_room(book: Ledger, session: Session, item: Break, holds: Mapping[str, 
         told = f"{told} and is closed, so that the wallet is adjusted"
         return replace(item, proposal=Proposal("adjust", -amount_e8, told))
     more = show_credits(over_e8)
-    if _is_told(book, session, hold, over_e8, amount_e8):
-        told = f"{told}: with {more} more, what waits is charged"
+    if waits_e8 := _waiting_e8(book, session, hold, over_e8):
+        if waits_e8 <= amount_e8:
+            rest = "" if waits_e8 == amount_e8 else f" ({show_credits(waits_e8)}), then the rest"
+            told = f"{told}: with {more} more, what waits is charged{rest}"
+        else:
+            asks = show_credits(waits_e8)
+            told = f"{told}: it is extended by {more} first; what waits asks for {asks}"
         return replace(item, proposal=Proposal("extend", over_e8, told))
     told = f"{told}: it is extended by {more} first"
     evidence = {**item.evidence, "extend_first": more}
     return replace(item, evidence=evidence, proposal=Proposal("charge", amount_e8, told))
 
 
-def _is_told(book: Ledger, session: Session, hold: Hold, over_e8: int, amount_e8: int) -> bool:
-    """Whether a charge of as much waits, and is made by itself once there is room."""
-    return amount_e8 in (
-        _parked_e8(session, hold) if hold.parked else None,
-        _asked_e8(book, session, hold, over_e8),
-    )
+def _waiting_e8(book: Ledger, session: Session, hold: Hold, over_e8: int) -> int:
+    """What the hold has rejected, which is charged by itself once there is room; 0 if nothing."""
+    parked_e8 = _parked_e8(session, hold) if hold.parked else 0
+    return parked_e8 or max(0, _asked_e8(book, session, hold, over_e8))
 
 
 def _parked_e8(session: Session, hold: Hold) -> int:
@@ -85,8 +88,8 @@ def _parked_e8(session: Session, hold: Hold) -> int:
     return sum(json.loads(item.content)["amount_e8"] or 0 for item in charges)
 
 
-def _asked_e8(book: Ledger, session: Session, hold: Hold, over_e8: int) -> int | None:
-    """What the provider's messages ask for beyond what was charged; None where nothing waits."""
+def _asked_e8(book: Ledger, session: Session, hold: Hold, over_e8: int) -> int:
+    """What the provider's messages ask for beyond what was charged; 0 where nothing waits."""
     tasks = [task for task in task_rows(session, book.book, (), [hold.job]) if task.job == hold.job]
     telling = book.telling
     nets = [
@@ -94,5 +97,5 @@ def _asked_e8(book: Ledger, session: Session, hold: Hold, over_e8: int) -> int |
     ]
     known = [net_e8 for net_e8 in nets if net_e8 is not None]
     if all(task.applied for task in tasks) or len(known) < len(nets):
-        return None
+        return 0
     return sum(known) - hold.charged_e8 + hold.refunded_e8
