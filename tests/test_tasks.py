@@ -244,6 +244,21 @@ def test_a_task_whose_job_is_not_known_waits_for_a_link(studio: Ledger) -> None:
     assert studio.tasks(waiting=True) == []
 
 
+def test_a_link_that_comes_later_does_not_move_the_charge(studio: Ledger, clock: Clock) -> None:
+    """The message does not tell when its task was created, but when it was received."""
+    heard = clock.now + timedelta(hours=1)
+    body = json.loads(COMPLETED)
+    del body["created"]
+    clock.forward(days=40)
+    told = {"received_at": heard.isoformat(), "body": body}
+    studio.apply(json.dumps(told))
+    studio.link("job-1", TASK)
+    (charge,) = studio.history("job-1")[1:]
+    assert (charge.kind, charge.happened_at) == ("charge", heard)
+    assert only(studio.tasks()).task.last_heard_at == heard
+    assert studio.verify().findings == ()
+
+
 def test_a_link_may_be_said_before_anything_else(studio: Ledger) -> None:
     linked = studio.link("job-2", TASK)
     assert (linked.waits, linked.reason) == (True, "nobody has reserved job 'job-2'")

@@ -122,7 +122,9 @@ class Hearing:
             at_us = max(0, min(item.received_us, at_us))
             task.told_us = max(task.told_us, at_us)
         if item.job is not None:
-            self.link(task, item.job, at_us)
+            # Who only says whose a task is has heard nothing of it now.
+            heard_us = task.last_us if item.body is None and item.received_us is None else 0
+            self.link(task, item.job, heard_us or at_us)
         if item.body is None:
             return
         if self._keep(task, item.body, at_us):
