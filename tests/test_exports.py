@@ -463,7 +463,7 @@ def test_an_empty_period_has_columns_and_no_rows(
 # --- spreadsheets --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "＝", "＠"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠"])
 @pytest.mark.parametrize("spaces", ["", " ", "\u00a0 "])
 def test_text_that_looks_like_a_formula_gets_an_apostrophe(start: str, spaces: str) -> None:
     assert neutral(f"{spaces}{start}1") == f"'{spaces}{start}1"

@@ -145,6 +145,22 @@ def test_a_place_where_no_file_can_be_is_refused(tmp_path: Path, place: str, pro
     assert names(tmp_path) == before
 
 
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no /dev/fd")
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_open_already_is_no_file_wherever_it_leads(tmp_path: Path, overwrite: bool) -> None:
+    """A pipe, a file that a shell has made for the output, and a link to one of them."""
+    (tmp_path / "shell.csv").touch()
+    reading, writing = os.pipe()
+    with (tmp_path / "shell.csv").open("wb") as shell:
+        (tmp_path / "link").symlink_to(f"/dev/fd/{writing}")
+        for place in (f"/dev/fd/{writing}", f"/dev/fd/{shell.fileno()}", tmp_path / "link"):
+            with pytest.raises(OutputError, match="is not a file; write to - and send that on"):
+                check_output(Path(place), overwrite=overwrite)
+    os.close(reading)
+    os.close(writing)
+    assert names(tmp_path) == ["link", "shell.csv"]
+
+
 def test_a_long_name_is_as_good_as_a_short_one(tmp_path: Path) -> None:
     write(tmp_path / ("ü" * 127))
     assert names(tmp_path) == ["ü" * 127]

@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -63,6 +64,8 @@ def check_output(path: Path, *, overwrite: bool = False, folder: bool = False) -
             folder is wanted; it is there already; a folder holds what no export wrote.
     """
     target = _target(path)
+    if not folder and _is_open_file(path):
+        raise OutputError(str(path), "is not a file; write to - and send that on")
     if not target.parent.exists():
         raise OutputError(str(path), f"there is no folder {path.parent}")
     if not target.parent.is_dir():
@@ -209,6 +212,25 @@ def _target(path: Path) -> Path:
     except (RuntimeError, ValueError):
         raise OutputError(str(path), "is no name of a file, or a link to itself") from None
     return target
+
+
+_OPEN_FILES = re.compile(r"/dev/fd|/proc/\d+(/task/\d+)?/fd")
+_MOST_LINKS = 40
+
+
+def _is_open_file(path: Path) -> bool:
+    """Whether a path is but another name for what the process has open, as /dev/stdout is.
+
+    Where it leads differs: to a pipe that has no name, or to a file that the shell has just made.
+    """
+    for _ in range(_MOST_LINKS):
+        folder = path.parent.resolve()
+        if _OPEN_FILES.fullmatch(str(folder)):
+            return True
+        if not path.is_symlink():
+            return False
+        path = folder / path.readlink()
+    return False
 
 
 def _beside(target: Path) -> Path:
