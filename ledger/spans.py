@@ -16,7 +16,18 @@ from ledger.errors import Fault, InvalidEntry, InvalidMoment
 from ledger.records import moment, name, us
 from ledger.units import parse_moment
 
-__all__ = ["STEPS", "Span", "Step", "between", "day_of", "named_moment", "span_of", "steps", "zone"]
+__all__ = [
+    "STEPS",
+    "Span",
+    "Step",
+    "between",
+    "day_of",
+    "named_moment",
+    "span_of",
+    "step_of",
+    "steps",
+    "zone",
+]
 
 Step = Literal["hour", "day", "week", "month"]
 """Equal stretches that a span is divided into."""
@@ -25,6 +36,11 @@ STEPS: tuple[str, ...] = get_args(Step)
 
 _MONTH = re.compile(r"(\d{4})-(\d{2})", re.ASCII)
 _DAY, _HOUR = timedelta(days=1), timedelta(hours=1)
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+"""The calendar ends with the year 9999: what would begin or end outside it does so at its edge."""
+
+_OUTSIDE = "is out of range: it must begin and end in the years 1 to 9999, in UTC as well"
 
 
 class Span(NamedTuple):
@@ -65,12 +81,13 @@ def span_of(period: object, timezone: object = "UTC") -> Span:
     text = name(period, "the period")
     try:
         if month := _MONTH.fullmatch(text):
-            year, number = int(month[1]), int(month[2])
-            start, end = _midnight(date(year, number, 1), here), _next_month(year, number, here)
+            start, end = _month(int(month[1]), int(month[2]), here)
         else:
             first, _, last = text.partition("/")
             start, end = _moment(first, here), _moment(last, here)
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise InvalidEntry("the period", [Fault("", f"{text} {_OUTSIDE}")]) from None
+    except ValueError as error:
         told = f" ({error})" if isinstance(error, InvalidMoment) else ""
         problem = "must be a month such as 2026-10, or days such as 2026-10-01/2026-11-01"
         raise InvalidEntry("the period", [Fault("", f"{problem}{told}")]) from None
@@ -101,8 +118,13 @@ def _checked(text: str, start: datetime, end: datetime, here: ZoneInfo) -> Span:
     return Span(text, us(start), us(end), here.key)
 
 
-def named_moment(when: object, timezone: object = "UTC") -> datetime:
+def named_moment(when: object, timezone: object = "UTC", what: str = "the period") -> datetime:
     """A moment, or the beginning of a day in a time zone.
+
+    Args:
+        when: the day or moment.
+        timezone: where the day begins.
+        what: what it is for, as an error says it.
 
     Raises:
         InvalidEntry: no such time zone; neither a day nor a moment.
@@ -118,9 +140,11 @@ def named_moment(when: object, timezone: object = "UTC") -> datetime:
         if isinstance(when, date):
             return _midnight(when, here)
         return _moment(str(when), here)
-    except (ValueError, OverflowError) as error:
+    except OverflowError:
+        raise InvalidEntry(what, [Fault("", f"{when} {_OUTSIDE}")]) from None
+    except ValueError as error:
         told = f" ({error})" if isinstance(error, InvalidMoment) else ""
-        raise InvalidEntry("the period", [Fault("", f"{problem}{told}")]) from None
+        raise InvalidEntry(what, [Fault("", f"{problem}{told}")]) from None
 
 
 def _moment(text: str, here: ZoneInfo) -> datetime:
@@ -131,9 +155,23 @@ def _midnight(day: date, here: ZoneInfo) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=here).astimezone(UTC)
 
 
-def _next_month(year: int, number: int, here: ZoneInfo) -> datetime:
-    after = (year + 1, 1) if number == 12 else (year, number + 1)
-    return _midnight(date(*after, 1), here)
+def _month(year: int, number: int, here: ZoneInfo) -> tuple[datetime, datetime]:
+    """Where a month begins and ends.
+
+    Raises:
+        ValueError: there is no month of that number.
+        OverflowError: the calendar does not have all of it.
+    """
+    if not 1 <= number <= 12:
+        raise ValueError
+    if year == 0:
+        raise OverflowError
+    first = date(year, number, 1)
+    return _midnight(first, here), _midnight(_month_after(first), here)
+
+
+def _month_after(day: date) -> date:
+    return (day + 31 * _DAY).replace(day=1)
 
 
 def zone(timezone: object) -> ZoneInfo:
@@ -148,7 +186,7 @@ def zone(timezone: object) -> ZoneInfo:
             return ZoneInfo(timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         pass
-    raise InvalidEntry("the period", [Fault("timezone", problem)])
+    raise InvalidEntry("the time zone", [Fault("", problem)])
 
 
 def day_of(when_us: int, timezone: str) -> date:
@@ -157,7 +195,36 @@ def day_of(when_us: int, timezone: str) -> date:
     >>> day_of(us(parse_moment("2026-10-01T23:30Z")), "Europe/Berlin").isoformat()
     '2026-10-02'
     """
-    return moment(when_us).astimezone(ZoneInfo(timezone)).date()
+    return _local(moment(when_us), ZoneInfo(timezone)).date()
+
+
+def _local(when: datetime, here: ZoneInfo) -> datetime:
+    """What the clocks of a zone show, or the last that they can."""
+    try:
+        return when.astimezone(here)
+    except OverflowError:
+        return (_FIRST if when.year == 1 else _LAST).replace(tzinfo=here)
+
+
+def _utc(local: datetime) -> datetime:
+    """When clocks show something, or the first or last moment there is.
+
+    Clocks that are behind UTC cannot show its first hours: their first day begins with them.
+    """
+    try:
+        is_first = local.replace(tzinfo=UTC) == _FIRST
+        return _FIRST if is_first else local.astimezone(UTC)
+    except OverflowError:
+        return _FIRST if local.year == 1 else _LAST
+
+
+def step_of(when_us: int, step: Step, timezone: str) -> Span:
+    """The hour, day, week or month that a moment is in, in a time zone.
+
+    >>> step_of(us(parse_moment("2026-10-01T23:30Z")), "week", "UTC").name
+    '2026-W40'
+    """
+    return next(steps(Span("", when_us, when_us + 1, timezone), step))
 
 
 def steps(span: Span, step: Step) -> Iterator[Span]:
@@ -177,15 +244,21 @@ def steps(span: Span, step: Step) -> Iterator[Span]:
     if step == "hour":
         yield from _hours(span, here)
         return
-    day = _first_day(day_of(span.start_us, span.timezone), step)
-    start = us(_midnight(day, here))
-    while start < span.end_us:
+    day: date | None = _first_day(day_of(span.start_us, span.timezone), step)
+    start = _begin_us(day, here)
+    while day is not None and start < span.end_us:
         after = _day_after(day, step)
-        end = us(_midnight(after, here))
-        if start < end:
-            # A zone that crossed the date line has left out a day.
+        end = _begin_us(after, here)
+        # A zone that crossed the date line has left out a day; where the clocks go back over
+        # midnight, a day is over before they show it for the last time.
+        if start < end and span.start_us < end:
             yield Span(_called(day, step), start, end, span.timezone)
         day, start = after, end
+
+
+def _begin_us(day: date | None, here: ZoneInfo) -> int:
+    """Where a day begins; without one, where the calendar ends."""
+    return us(_LAST if day is None else _utc(datetime(day.year, day.month, day.day, tzinfo=here)))
 
 
 def _hours(span: Span, here: ZoneInfo) -> Iterator[Span]:
@@ -193,14 +266,28 @@ def _hours(span: Span, here: ZoneInfo) -> Iterator[Span]:
 
     Where the clocks change by half an hour, one of half an hour brings the face back.
     """
-    local = span.start.astimezone(here)
-    start = local.replace(minute=0, second=0, microsecond=0).astimezone(UTC)
-    while us(start) < span.end_us:
-        shown = start.astimezone(here)
-        end = start + _HOUR - timedelta(minutes=shown.minute, seconds=shown.second)
+    local = _local(span.start, here)
+    start = _utc(local.replace(minute=0, second=0, microsecond=0))
+    while us(start) < span.end_us and start < _LAST:
+        shown = _local(start, here)
+        end = _hour_after(start, shown)
         if us(end) > span.start_us:
-            yield Span(f"{shown:%Y-%m-%dT%H:%M%z}", us(start), us(end), span.timezone)
+            called = f"{shown.date()}T{shown:%H:%M%z}"
+            yield Span(called, us(start), us(end), span.timezone)
         start = end
+
+
+def _hour_after(start: datetime, shown: datetime) -> datetime:
+    """When the next hour begins, of clocks that show a time at a moment."""
+    if start == _FIRST and shown.replace(tzinfo=UTC) == _FIRST:
+        return (shown + _HOUR).astimezone(UTC)
+    left = _HOUR - timedelta(minutes=shown.minute, seconds=shown.second)
+    # The last hour that clocks can show goes on to the end of the calendar.
+    if start >= _LAST - _DAY:
+        last = _LAST.replace(tzinfo=shown.tzinfo)
+        if start >= _LAST - left or _utc(last) <= start + left:
+            return _LAST
+    return start + left
 
 
 def _first_day(day: date, step: Step) -> date:
@@ -209,13 +296,18 @@ def _first_day(day: date, step: Step) -> date:
     return day.replace(day=1) if step == "month" else day
 
 
-def _day_after(day: date, step: Step) -> date:
-    if step == "month":
-        return (day + 31 * _DAY).replace(day=1)
-    return day + (7 * _DAY if step == "week" else _DAY)
+def _day_after(day: date, step: Step) -> date | None:
+    """The first day of the next step; None where the calendar has none."""
+    try:
+        if step == "month":
+            return _month_after(day)
+        return day + (7 * _DAY if step == "week" else _DAY)
+    except OverflowError:
+        return None
 
 
 def _called(day: date, step: Step) -> str:
     if step == "month":
-        return f"{day:%Y-%m}"
-    return f"{day:%G-W%V}" if step == "week" else day.isoformat()
+        return day.isoformat()[:7]
+    year, week, _ = day.isocalendar()
+    return f"{year:04d}-W{week:02d}" if step == "week" else day.isoformat()

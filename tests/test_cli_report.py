@@ -117,7 +117,20 @@ def test_an_output_that_cannot_be_is_refused_before_any_work(typed: Typed) -> No
         ("report usage --period 2026-13", 7, "must be a month such as 2026-10"),
         ("report usage --period 2026-10 --tz Europe/Berlinn", 7, "'Europe/Berlinn' is no time"),
         ("report usage --tz Berlin", 7, "'Berlin' is no time zone"),
-        ("report usage --as-of soon", 7, "must be a day such as 2026-10-01"),
+        ("report usage --as-of soon", 7, "error: --as-of: must be a day such as 2026-10-01"),
+        ("report pack --period 2026-10 --as-of soon -o p.html", 7, "error: --as-of: must be a day"),
+        ("report usage --tz Rome", 7, "error: the time zone: 'Rome' is no time zone"),
+        ("report usage --period 9999-12", 7, "9999-12 is out of range"),
+        (
+            "report usage --from 2026-01-01 --to 9999-12-31 --by hour --plot terminal",
+            7,
+            "the picture: would have about 69,898,608 hours",
+        ),
+        (
+            "report explain usage charged kind=refund team=ads",
+            7,
+            "has no row of kind 'refund' and team 'ads'",
+        ),
         ("report usage --wallet attic", 7, "attic"),
         ("report usage --by team,team", 7, "names one of them twice"),
         ("report usage --by ''", 7, "names nothing"),
@@ -139,6 +152,24 @@ def test_a_slip_is_told_with_what_to_do(typed: Typed, line: str, status: int, pr
     done = typed.line(line, status=status)
     assert problem in done.said or problem in done.stdout
     assert "Traceback" not in done.stderr
+
+
+def test_a_period_may_last_for_ever(typed: Typed) -> None:
+    for by in ("hour", "day", "week", "month"):
+        rows = typed.line(f"report usage --from 2026-01-01 --to 9999-12-31 --by {by} -f csv").rows
+        assert [row["charged"] for row in rows if row["charged"] != "0"] in (
+            ["25", "6.5"],
+            ["31.5"],
+        )
+    page = typed.line("report pack --period 2026-10-01/9999-12-31 --output -").stdout
+    assert page.startswith("<!doctype html>")
+
+
+@pytest.mark.parametrize("place", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="the system has no /dev/fd")
+def test_stdout_by_another_name_is_no_file(typed: Typed, place: str) -> None:
+    done = typed.line(f"{USAGE} --format csv --output {place}", status=7)
+    assert done.said == f"error: {place}: is not a file; write to - and send that on"
 
 
 def test_a_single_dash_is_stdout(typed: Typed) -> None:

@@ -28,7 +28,7 @@ from ledger import Ledger
 from ledger.errors import InvalidEntry
 from ledger.reports.asking import ask
 from ledger.reports.catalogue import CATALOGUE, make
-from ledger.reports.charts import Limit, chart_of, limits_of, shortened
+from ledger.reports.charts import MOST_PLACES, Limit, chart_of, limits_of, shortened
 from ledger.reports.pictures import (
     COLOURS,
     _figure_of,
@@ -40,7 +40,7 @@ from ledger.reports.pictures import (
 )
 from ledger.reports.report import Report
 from ledger.reports.terminal import plot_text
-from ledger.spans import span_of
+from ledger.spans import between, span_of
 
 CREDIT = 10**8
 OCTOBER = span_of("2026-10")
@@ -202,6 +202,40 @@ def test_ages_of_holds_stay_in_their_order(book: Ledger) -> None:
     chart = chart_of(report)
     assert chart.categories == ("2-7",)
     assert chart.series[0].values == (10 * CREDIT,)
+
+
+def test_days_on_which_open_holds_began_have_their_places_up_to_now(book: Ledger) -> None:
+    chart = chart_of(make("holds", ask(book, as_of="2026-10-08"), "day"))
+    # The only one is of the fifth.
+    assert chart.categories == ("2026-10-05", "2026-10-06", "2026-10-07", "2026-10-08")
+    assert chart.series[0].values == (10 * CREDIT, 0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("until", "by", "problem"),
+    [
+        # 50 days of 24 hours are 1,200; a day more is too much.
+        ("2026-11-20", "hour", None),
+        ("2026-11-21", "hour", "about 1,224 hours side by side, of which 1,200 .* as --by day$"),
+        ("2126-10-01", "month", None),
+        ("2126-11-01", "month", "about 1,201 months .*; name a shorter period$"),
+        # From the 739,890th day of the calendar to the 3,652,059th.
+        ("9999-12-31", "day", "about 2,912,169 days .*; name a shorter period$"),
+        ("2030-10-01", "day", "about 1,461 days .*; name .*, or longer steps such as --by week$"),
+    ],
+)
+def test_more_places_than_can_be_read_are_not_drawn(
+    book: Ledger, until: str, by: str, problem: str | None
+) -> None:
+    report = make("usage", ask(book, span=between("2026-10-01", until)), by)
+    if problem is None:
+        assert len(chart_of(report).categories) == MOST_PLACES
+        return
+    with pytest.raises(InvalidEntry, match=f"the picture: would have {problem}"):
+        chart_of(report)
+    balance = make("statement", ask(book, span=report.asked.span, wallet="studio"), by)
+    with pytest.raises(InvalidEntry, match="the picture: would have"):
+        chart_of(balance)
 
 
 def test_movements_are_a_way_from_opening_to_closing(book: Ledger) -> None:

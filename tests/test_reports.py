@@ -26,7 +26,7 @@ from ledger.reports.catalogue import CATALOGUE, kind_of, make
 from ledger.reports.explain import explain
 from ledger.reports.formats import as_csv, as_markdown
 from ledger.reports.report import Report
-from ledger.spans import between, span_of
+from ledger.spans import STEPS, between, span_of
 from ledger.units import parse_moment
 
 CREDIT = 10**8
@@ -644,7 +644,7 @@ def test_a_figure_names_the_versions_of_the_price_behind_it(studio: Ledger) -> N
     ("column", "row", "problem"),
     [
         ("net", {}, "net is worked out from charged and refunded; explain those"),
-        ("nett", {}, "has no column 'nett'; known are charges, seconds, charged, refunded"),
+        ("nett", {}, "has no column 'nett'; known are charges, seconds, charged, refunded, net$"),
         ("team", {}, "has no column 'team'"),
         ("charged", {"model": "x"}, "has no model; known are team"),
         ("charged", {"reconciled": "not yet"}, "has no reconciled; known are team"),
@@ -657,6 +657,77 @@ def test_a_figure_that_is_not_there_is_refused_in_words(
     report = make("usage", ask(studio, span=OCTOBER), "team")
     with pytest.raises(InvalidEntry, match=problem):
         explain(report, column, row)
+
+
+def test_a_figure_may_be_named_as_the_table_has_it(studio: Ledger) -> None:
+    bridge = make("variance", ask(studio, span=OCTOBER), "length")
+    for name, title in (("still_held", "still held"), ("length_change", "length")):
+        found = explain(bridge, title, {})
+        assert found == explain(bridge, name, {})
+        assert found.column.name == name
+    # job-5 is held with 13 s of 8.1648; job-7 is charged in November.
+    assert explain(bridge, "still held", {}).amount == -106_14240000
+    # As a column of the table, length is what rows are of: the first one with that name.
+    assert bridge.sorted_by("length").rows == bridge.rows
+
+
+def test_the_known_columns_are_all_that_there_are(studio: Ledger) -> None:
+    compared = make("variance", ask(studio, span=OCTOBER, against=span_of("2026-09")), "team")
+    known = (
+        "jobs_before, jobs, before, volume, mix, failure, length_change (length),"
+        " price_change (price), refund_change (refunds), net, change_percent (change %)"
+    )
+    with pytest.raises(InvalidEntry) as refused:
+        explain(compared, "nosuch", {})
+    assert str(refused.value) == f"the cell: has no column 'nosuch'; known are {known}"
+    with pytest.raises(InvalidEntry) as refused:
+        compared.sorted_by("nosuch")
+    known = f"team, {known}, reconciled (bill)"
+    assert str(refused.value) == f"the order: there is no column 'nosuch'; known are {known}"
+    with pytest.raises(InvalidEntry, match="price is worked out from jobs_before and jobs"):
+        explain(compared, "price", {})
+
+
+def test_a_row_is_there_only_with_all_of_its_values(studio: Ledger) -> None:
+    report = make("usage", ask(studio, span=OCTOBER), "team,quality")
+    # art has jobs of 720p alone, ads those of 1080p and of none.
+    assert explain(report, "charged", {"team": "art", "quality": "720p"}).figure == "97.9776"
+    for row, said in (
+        ({"team": "art", "quality": "1080p"}, "team 'art' and quality '1080p'"),
+        ({"quality": None, "team": "art"}, r"quality \(none\) and team 'art'"),
+    ):
+        with pytest.raises(InvalidEntry, match=f"the cell: has no row of {said}$"):
+            explain(report, "charged", row)
+    # One value alone stands for several rows.
+    assert explain(report, "charged", {"team": "ads"}).figure == "163.918432"
+    with pytest.raises(InvalidEntry, match="team: has no row 'adds'"):
+        explain(report, "charged", {"quality": "720p", "team": "adds"})
+
+
+# Spans of any width
+
+
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize(("since", "until"), [
+    ("2026-09-01", "2026-12-01"),
+    ("2026-01-01", "9999-12-31"),
+    ("0001-01-02", "9999-12-31"),
+])  # fmt: skip
+def test_a_wide_span_has_the_rows_of_its_entries(
+    studio: Ledger, step: str, since: str, until: str
+) -> None:
+    wide = make("usage", ask(studio, span=between(since, until, "Europe/Berlin")), step)
+    whole = make("usage", ask(studio, timezone="Europe/Berlin"), step)
+    assert wide.cells == whole.cells
+    # Five days, in four weeks and three months; every hour of a charge or a refund is another.
+    assert len(wide.rows) == {"hour": 8, "day": 7, "week": 4, "month": 3}[step]
+
+
+def test_days_of_wide_spans_are_reconciled_as_those_of_a_month(studio: Ledger) -> None:
+    compared(studio, "2026-10-01", "2026-10-08")
+    wide = make("usage", ask(studio, span=between("0001-01-01", "9999-12-31")), "day")
+    # Those of September, October and November.
+    assert states(wide) == ["not yet", *["reconciled"] * 3, *["not yet"] * 4]
 
 
 # Laws

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from fractions import Fraction
 from itertools import pairwise
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,9 +14,12 @@ from hypothesis import strategies as st
 
 from ledger.errors import InvalidEntry
 from ledger.records import moment, us
-from ledger.spans import STEPS, Span, Step, between, day_of, named_moment, span_of, steps
+from ledger.spans import STEPS, Span, Step, between, day_of, named_moment, span_of, step_of, steps
 
 HOUR_US = 3_600 * 10**6
+LAST = 24 - Fraction(1, HOUR_US)
+"""Hours of the calendar's last day, which ends with its last microsecond."""
+BEHIND = Fraction(4 * 3_600 + 56 * 60 + 16, 3_600)
 
 SPANS = [
     ("2026-10", "UTC", "2026-10-01T00:00Z", "2026-11-01T00:00Z"),
@@ -62,7 +66,14 @@ def test_days_may_be_given_as_dates_and_moments() -> None:
         ("october", "UTC", "must be a month such as 2026-10"),
         ("2026-10-01", "UTC", "must be a month such as 2026-10"),
         ("2026-10-01/", "UTC", "must be a month such as 2026-10"),
-        ("9999-12", "UTC", "must be a month such as 2026-10"),
+        ("0001-1", "UTC", "must be a month such as 2026-10"),
+        ("0000-13", "UTC", "must be a month such as 2026-10"),
+        # They are months, but not all of each is in the calendar.
+        ("0000-12", "UTC", "0000-12 is out of range: it must begin and end in the years 1 to 9999"),
+        ("9999-12", "UTC", "9999-12 is out of range"),
+        ("9999-12", "America/New_York", "9999-12 is out of range"),
+        ("0001-01", "Asia/Shanghai", "0001-01 is out of range"),
+        ("0001-01-01/0001-02-01", "Asia/Shanghai", "0001-01-01/0001-02-01 is out of range"),
         ("2026-10-02/2026-10-01", "UTC", "must end later than it begins"),
         ("2026-10-01/2026-10-01", "UTC", "must end later than it begins"),
         # A day that never was has no moments.
@@ -81,6 +92,15 @@ def test_what_is_no_period_is_refused_in_words(period: Any, timezone: Any, probl
         span_of(period, timezone)
 
 
+def test_an_error_says_what_the_moment_is_for() -> None:
+    with pytest.raises(InvalidEntry, match=r"^--as-of: must be a day"):
+        named_moment("soon", "UTC", "--as-of")
+    with pytest.raises(InvalidEntry, match=r"^--as-of: 0001-01-01 is out of range"):
+        named_moment("0001-01-01", "Asia/Shanghai", "--as-of")
+    with pytest.raises(InvalidEntry, match=r"^the time zone: 'Berlin' is no time zone"):
+        named_moment("2026-10-01", "Berlin", "--as-of")
+
+
 @pytest.mark.parametrize("when", ["soon", "2026-02-30", "2026-10-01T12:00", "", None])
 def test_what_is_neither_a_day_nor_a_moment_is_refused(when: Any) -> None:
     with pytest.raises(InvalidEntry, match="must be a day such as 2026-10-01"):
@@ -90,8 +110,8 @@ def test_what_is_neither_a_day_nor_a_moment_is_refused(when: Any) -> None:
 # Steps
 
 
-def hours(of: Span, step: Step) -> list[tuple[str, float]]:
-    return [(each.name, (each.end_us - each.start_us) / HOUR_US) for each in steps(of, step)]
+def hours(of: Span, step: Step) -> list[tuple[str, Fraction]]:
+    return [(each.name, Fraction(each.end_us - each.start_us, HOUR_US)) for each in steps(of, step)]
 
 
 @pytest.mark.parametrize(
@@ -150,10 +170,28 @@ def hours(of: Span, step: Step) -> list[tuple[str, float]]:
         ("2026-10-01T00:10Z/2026-10-01T00:20Z", "Asia/Kolkata", "hour", [
             ("2026-10-01T05:00+0530", 1),
         ]),
+        # At one past midnight of 7 November 2010 the clocks of Newfoundland went back to one past
+        # eleven: the seventh had begun a minute before.
+        ("2010-11-07T03:00Z/2010-11-07T04:00Z", "America/St_Johns", "day", [("2010-11-07", 25)]),
+        # The last months of the calendar, and its first days.
+        ("9999-11-30/9999-12-31", "UTC", "month", [("9999-11", 720), ("9999-12", LAST + 720)]),
+        ("9999-12-31T00:00Z/9999-12-31T01:00Z", "UTC", "day", [("9999-12-31", LAST)]),
+        ("9999-12-27/9999-12-31", "UTC", "week", [("9999-W52", LAST + 96)]),
+        ("0001-01-01/0001-01-02", "UTC", "week", [("0001-W01", 168)]),
+        # Its last day is over in Shanghai before it is in UTC.
+        ("9999-12-31T15:30Z/9999-12-31T23:00Z", "Asia/Shanghai", "hour",
+            [("9999-12-31T23:00+0800", LAST - 15)]),
+        ("9999-12-31T15:30Z/9999-12-31T23:00Z", "Asia/Shanghai", "day",
+            [("9999-12-31", LAST + 8)]),
+        # And its first one has not begun in Bogotá, which was 4:56:16 behind.
+        ("0001-01-01T00:00Z/0001-01-01T05:30Z", "America/Bogota", "hour",
+            [("0001-01-01T00:00-045616", 1 + BEHIND)]),
+        ("0001-01-01T00:00Z/0001-01-01T05:30Z", "America/Bogota", "day",
+            [("0001-01-01", 24 + BEHIND)]),
     ],
 )  # fmt: skip
 def test_steps_are_those_of_the_clock_on_the_wall(
-    period: str, timezone: str, step: Step, expected: list[tuple[str, float]]
+    period: str, timezone: str, step: Step, expected: list[tuple[str, float | Fraction]]
 ) -> None:
     assert hours(span_of(period, timezone), step) == expected
 
@@ -179,6 +217,10 @@ def test_steps_cover_a_span_without_a_gap_each_with_a_name_of_its_own(
     assert found[0].start_us <= span.start_us < found[0].end_us
     assert found[-1].start_us < span.end_us <= found[-1].end_us
     assert len({each.name for each in found}) == len(found)
+    # Each is found by any of its moments as well.
+    for each in (found[0], found[-1]):
+        for when_us in (each.start_us, each.end_us - 1):
+            assert step_of(when_us, step, timezone) == each
     if step == "day":
         for each in found:
             assert day_of(each.start_us, timezone).isoformat() == each.name

@@ -20,6 +20,7 @@ from ledger.cli.spans import (
     PeriodOption,
     ToOption,
     ZoneOption,
+    asked_moment,
     asked_span,
 )
 from ledger.reports.catalogue import CATALOGUE, kind_of
@@ -234,12 +235,15 @@ def pack_(
     span = asked_span(period, since, until, timezone)
     if span is None:
         raise typer.BadParameter("a pack is of a period; say --period, such as 2026-10")
+    known_at = asked_moment(as_of, timezone)
     if output != _STDOUT:
         check_output(output, overwrite=overwrite)
     from ledger.reports.pack import pack
 
     with open_ledger(db, book) as ledger, ProgressBar(f"reading {book}") as progress:
-        text = pack(ledger, span, by=counted.value, as_of=as_of, wallet=wallet, progress=progress)
+        text = pack(
+            ledger, span, by=counted.value, as_of=known_at, wallet=wallet, progress=progress
+        )
     if output == _STDOUT:
         sys.stdout.write(text)
         return
@@ -271,7 +275,9 @@ def list_(format_: FormatOption = Format.TABLE) -> None:
 )
 def explain_(
     name: NameArgument,
-    column: Annotated[str, typer.Argument(metavar="COLUMN", help="The figure's column.")],
+    column: Annotated[
+        str, typer.Argument(metavar="COLUMN", help="The figure's column, by its name or its title.")
+    ],
     row: Annotated[
         list[str] | None,
         typer.Argument(
@@ -344,7 +350,7 @@ def _asked(
         ledger,
         span=asked_span(period, since, until, timezone),
         by=counted.value,
-        as_of=as_of,
+        as_of=asked_moment(as_of, timezone),
         wallet=wallet,
         timezone=timezone,
         against=None if against is None else span_of(against, timezone),

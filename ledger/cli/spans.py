@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +19,7 @@ __all__ = [
     "PeriodOption",
     "ToOption",
     "ZoneOption",
+    "asked_moment",
     "asked_moment_us",
     "asked_span",
 ]
@@ -94,6 +96,17 @@ def asked_span(period: str | None, since: str | None, until: str | None, tz: str
     return between(since, until, tz)
 
 
+def asked_moment(when: str | None, tz: str) -> datetime | None:
+    """The moment of `--as-of`; None where none was given.
+
+    Raises:
+        InvalidEntry: no such time zone; neither a day nor a moment.
+    """
+    from ledger.spans import named_moment
+
+    return None if when is None else named_moment(when, tz, "--as-of")
+
+
 def asked_moment_us(when: str | None, tz: str) -> int | None:
     """The moment of `--as-of`, in microseconds since 1970; None where none was given.
 
@@ -101,6 +114,6 @@ def asked_moment_us(when: str | None, tz: str) -> int | None:
         InvalidEntry: no such time zone; neither a day nor a moment.
     """
     from ledger.records import us
-    from ledger.spans import named_moment
 
-    return None if when is None else us(named_moment(when, tz))
+    found = asked_moment(when, tz)
+    return None if found is None else us(found)

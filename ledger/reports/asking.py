@@ -87,7 +87,7 @@ def ask(
         UnknownWallet: there is no such wallet.
     """
     timezone = zone(timezone).key if span is None else span.timezone
-    as_of_us = None if as_of is None else us(named_moment(as_of, timezone))
+    as_of_us = None if as_of is None else us(named_moment(as_of, timezone, "as_of"))
     if wallet is not None:
         book.balance(wallet)
     return Asked(book, span, by, as_of_us, wallet, timezone, against, _known_us(book, as_of_us))

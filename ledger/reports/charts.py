@@ -6,10 +6,10 @@ here; only places on paper are rounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from decimal import Decimal
-from itertools import accumulate
+from itertools import accumulate, islice
 from typing import Literal, NamedTuple, cast
 from unicodedata import category
 
@@ -17,7 +17,7 @@ from ledger.errors import Fault, InvalidEntry
 from ledger.reports.columns import MEASURED, Column, Unit, shown
 from ledger.reports.formats import period_in_words
 from ledger.reports.now import wallets_then
-from ledger.reports.report import Report
+from ledger.reports.report import Report, span_of_facts
 from ledger.spans import STEPS, Span, Step, steps
 from ledger.store.then import budgets_then
 from ledger.units import plain
@@ -41,6 +41,13 @@ MOST_BARS = 15
 
 MOST_PARTS = 6
 """Values of a label that get a colour of their own over time."""
+
+MOST_PLACES = 1200
+"""Hours, days, weeks or months that a picture can show side by side.
+
+A picture is nine inches of 150 points wide, of which about 1,200 are between its axes: with more
+places than that, several would have to share a point.
+"""
 
 UNITS = {"credits": "credits", "seconds": "seconds", "money": "cash", "count": "number"}
 """Units as axes say them."""
@@ -126,7 +133,8 @@ def chart_of(report: Report, *, limits: Sequence[Limit] = ()) -> Chart:
         limits: lines that the running sum should stay below.
 
     Raises:
-        InvalidEntry: the report has nothing that could be the length of a bar.
+        InvalidEntry: the report has nothing that could be the length of a bar; it has more places
+            over time than could be read.
     """
     if report.name in _BRIDGED and (bridge := _bridge(report)) is not None:
         return bridge
@@ -231,7 +239,7 @@ def _over_time(
     dated = [row for row in report.rows if row[when] is not None]
     # Where all of an empty book was asked for, there is no time at all.
     is_known = bool(dated) or report.asked.span is not None
-    stretches = list(steps(report.span, step)) if is_known else []
+    stretches = _stretches(report, step, [row[when] for row in dated]) if is_known else []
     names = [each.name for each in stretches]
     place_of = {name: place for place, name in enumerate(names)}
     parts: dict[str, list[int]] = {}
@@ -257,6 +265,52 @@ def _over_time(
     )
 
 
+def _stretches(report: Report, step: Step, names: Iterable[str]) -> list[Span]:
+    """The steps of a report's span; those of its facts as well, where it is but a moment.
+
+    Raises:
+        InvalidEntry: there are more than could be read.
+    """
+    span = report.span
+    found = _readable(span, step)
+    if report.facts is None or {each.name for each in found}.issuperset(names):
+        return found
+    of_facts = span_of_facts(replace(report.asked, span=None), report.facts)
+    return _readable(
+        span._replace(
+            start_us=min(span.start_us, of_facts.start_us),
+            end_us=max(span.end_us, of_facts.end_us),
+        ),
+        step,
+    )
+
+
+def _readable(span: Span, step: Step) -> list[Span]:
+    found = list(islice(steps(span, step), MOST_PLACES + 1))
+    if len(found) <= MOST_PLACES:
+        return found
+    length_us = span.end_us - span.start_us
+    longer = STEPS[STEPS.index(step) + 1 :]
+    fitting = [each for each in longer if length_us // _STEP_US[each] < MOST_PLACES]
+    instead = f", or longer steps such as --by {fitting[0]}" if fitting else ""
+    problem = (
+        f"would have about {length_us // _STEP_US[step]:,} {step}s side by side, of which"
+        f" {MOST_PLACES:,} can be told apart; name a shorter period{instead}"
+    )
+    raise InvalidEntry("the picture", [Fault("", problem)])
+
+
+_HOUR_US = 3_600 * 10**6
+_STEP_US = {
+    "hour": _HOUR_US,
+    "day": 24 * _HOUR_US,
+    "week": 7 * 24 * _HOUR_US,
+    # A twelfth of the 365.2425 days that a year of the calendar has in the mean.
+    "month": 3_652_425 * 24 * _HOUR_US // 120_000,
+}
+"""How long steps are, near enough to say how many there would be."""
+
+
 def _balances(report: Report, measure: int) -> Chart:
     """What a wallet had after each entry or step, from its opening balance on."""
     opening, *rows = report.rows
@@ -265,7 +319,7 @@ def _balances(report: Report, measure: int) -> Chart:
     names = [str(row[0]) for row in rows]
     if dimension.name in STEPS:
         found = dict(zip(names, values, strict=True))
-        names = [each.name for each in steps(report.span, cast("Step", dimension.name))]
+        names = [each.name for each in _stretches(report, cast("Step", dimension.name), found)]
         values = [found.get(name, 0) for name in names]
     return Chart(
         kind="time",

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
 from ledger.errors import Fault, InvalidEntry
 from ledger.reports.columns import SECOND_E9
-from ledger.spans import STEPS, Span, Step, steps
+from ledger.spans import STEPS, Span, Step, step_of
 from ledger.units import divide
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "hold_fields_of",
     "is_label",
     "label_of",
+    "steps_of",
     "unknown_labels",
 ]
 
@@ -104,7 +106,7 @@ def dimensioned(facts: pl.DataFrame, by: Sequence[str], span: Span) -> pl.DataFr
         facts: with `at_us` for times, `labels` for labels, `terms` for what a price says, and
             `seconds_e9` for lengths; and `wallet`, `kind`, `contra`, `policy`, `job` as they are.
         by: dimensions, checked.
-        span: what hours, days, weeks and months are those of.
+        span: in whose time zone hours, days, weeks and months are.
     """
     prices = [name for name in by if name in _PRICE and name not in facts.columns]
     if prices:
@@ -114,7 +116,9 @@ def dimensioned(facts: pl.DataFrame, by: Sequence[str], span: Span) -> pl.DataFr
         facts = _looked_up(facts, "labels", {name: _label(name) for name in labels})
     for name in by:
         if name in STEPS:
-            facts = facts.with_columns(_step(facts["at_us"], name, span).alias(name))  # type: ignore[arg-type]
+            facts = facts.with_columns(
+                _step(facts["at_us"], cast("Step", name), span.timezone).alias(name)
+            )
     if "length" in by:
         facts = facts.with_columns(_length(facts["seconds_e9"]))
     return facts
@@ -179,12 +183,27 @@ def _label(name: str) -> Callable[[dict[str, Any]], str | None]:
     return lambda labels: labels.get(name.removeprefix(_LABEL))
 
 
-def _step(at_us: pl.Series, step: Step, span: Span) -> pl.Series:
-    found = list(steps(span, step))
+def steps_of(at_us: pl.Series, step: Step, timezone: str) -> list[Span]:
+    """The hours, days, weeks or months that some moments are in, in order.
+
+    Those in which nothing happened are left out: a span may be as wide as the calendar.
+    """
+    known = at_us.drop_nulls().unique().sort().to_list()
+    found: list[Span] = []
+    place = 0
+    while place < len(known):
+        found.append(step_of(known[place], step, timezone))
+        place = bisect_left(known, found[-1].end_us, place)
+    return found
+
+
+def _step(at_us: pl.Series, step: Step, timezone: str) -> pl.Series:
+    """The names of the steps that moments are in; none where there is no moment."""
+    found = steps_of(at_us, step, timezone)
     starts = pl.Series([each.start_us for each in found], dtype=pl.Int64)
     names = pl.Series([each.name for each in found], dtype=pl.String)
     places = starts.search_sorted(at_us, side="right").cast(pl.Int64) - 1
-    return names.gather(places)
+    return names.gather(places.set(at_us.is_null(), None))
 
 
 _LENGTHS = (5, 10, 15, 20, 30)

@@ -12,8 +12,8 @@ import polars as pl
 from ledger.errors import Fault, InvalidEntry
 from ledger.records import Entry
 from ledger.reports.columns import Column, shown
-from ledger.reports.dimensions import is_label
-from ledger.reports.report import RECONCILED, Report, currencies
+from ledger.reports.dimensions import label_of
+from ledger.reports.report import NONE, RECONCILED, Report, called, currencies, known_names
 from ledger.store import moves as scans
 
 __all__ = ["Explanation", "Piece", "explain"]
@@ -57,7 +57,7 @@ def explain(report: Report, column: str, row: Mapping[str, str | None]) -> Expla
 
     Args:
         report: as it was made.
-        column: the name of a column that adds up.
+        column: the name or title of a column that adds up.
         row: values of the report's dimensions, None for jobs without one; several rows together
             where some are left out, and the total where all are.
 
@@ -69,20 +69,18 @@ def explain(report: Report, column: str, row: Mapping[str, str | None]) -> Expla
     if facts is None:
         raise InvalidEntry("the cell", [Fault("", f"{report.name} is not made of entries")])
     named = {_dimension(report, name): value for name, value in row.items()}
+    _check_row(report, named)
     for name, value in named.items():
         column_of = pl.col(name).cast(pl.String)
         facts = facts.filter(column_of.is_null() if value is None else column_of == value)
-        # A row may be there though nothing is behind it, such as that of an unused budget.
-        if facts.is_empty() and value not in report.values(name):
-            raise InvalidEntry("the cell", [Fault(name, f"has no row {value!r}")])
     if wanted.unit == "money" and currencies(facts) > 1:
         problem = "is of several currencies, which are not added up; name the one you mean"
         raise InvalidEntry("the cell", [Fault("currency", problem)])
     # An entry may be several facts, such as one on either side of a posting.
     found = (
         facts.group_by(pl.col("wallet").cast(pl.String), "seq")
-        .agg(pl.col(column).cast(pl.Int128).sum())
-        .filter(pl.col(column) != 0)
+        .agg(pl.col(wanted.name).cast(pl.Int128).sum())
+        .filter(pl.col(wanted.name) != 0)
         .sort("wallet", "seq")
     )
     pieces = tuple(_pieces(report, found))
@@ -90,17 +88,38 @@ def explain(report: Report, column: str, row: Mapping[str, str | None]) -> Expla
 
 
 def _column(report: Report, name: str) -> Column:
-    known = {column.name: column for column in report.columns}
-    found = known.get(name)
-    if found is not None and found.adds_up and not found.of:
-        return found
-    sums = [column.name for column in report.columns if column.adds_up and not column.of]
-    problem = f"has no column {name!r}; known are {', '.join(sums)}"
-    if found is not None and not found.adds_up:
-        problem = f"{name} is no sum of entries; known are {', '.join(sums)}"
-    if found is not None and found.of:
+    # What a row is of may be called as a figure is: the length of jobs, and what it changed.
+    figures = [column for column in report.columns if column.unit != "text"]
+    found = called(figures, name)
+    if found is None:
+        problem = f"has no column {name!r}; known are {known_names(figures)}"
+    elif found.of:
         problem = f"{name} is worked out from {' and '.join(found.of)}; explain those"
+    elif not found.adds_up:
+        sums = [column for column in figures if column.adds_up and not column.of]
+        problem = f"{name} is no sum of entries; known are {known_names(sums)}"
+    else:
+        return found
     raise InvalidEntry("the cell", [Fault("", problem)])
+
+
+def _check_row(report: Report, named: Mapping[str, str | None]) -> None:
+    """Refuse values that no row has, each of them or together.
+
+    A row may be there though nothing is behind it, such as that of an unused budget.
+    """
+    for name, value in named.items():
+        if value not in report.values(name):
+            raise InvalidEntry("the cell", [Fault(label_of(name), f"has no row {value!r}")])
+    places = {report.place(name): value for name, value in named.items()}
+    if named and not any(
+        all(row[place] == value for place, value in places.items()) for row in report.rows
+    ):
+        values = " and ".join(
+            f"{label_of(name)} {NONE if value is None else repr(value)}"
+            for name, value in named.items()
+        )
+        raise InvalidEntry("the cell", [Fault("", f"has no row of {values}")])
 
 
 def _dimension(report: Report, name: str) -> str:
@@ -115,9 +134,7 @@ def _dimension(report: Report, name: str) -> str:
     for full in (name, f"label.{name}"):
         if full in known:
             return full
-    shown_names = ", ".join(
-        item.removeprefix("label.") if is_label(item) else item for item in known
-    )
+    shown_names = ", ".join(map(label_of, known))
     problem = f"has no {name}; known are {shown_names or 'none'}"
     raise InvalidEntry("the cell", [Fault("", problem)])
 

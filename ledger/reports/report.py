@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import Any, cast
 
 import polars as pl
@@ -14,16 +13,18 @@ from ledger.errors import Fault, InvalidEntry
 from ledger.records import moment
 from ledger.reports.asking import Asked
 from ledger.reports.columns import Column, shown
-from ledger.reports.dimensions import label_of, unknown_labels
-from ledger.spans import STEPS, Span, Step, between, day_of, steps
+from ledger.reports.dimensions import label_of, steps_of, unknown_labels
+from ledger.spans import STEPS, Span, Step
 from ledger.units import iso
 
 __all__ = [
     "EVERYTHING",
     "Bill",
     "Report",
+    "called",
     "currencies",
     "dimension",
+    "known_names",
     "made",
     "span_of_facts",
     "summed",
@@ -118,18 +119,14 @@ class Report:
         Raises:
             InvalidEntry: it has no such column; its rows follow each other, as in a statement.
         """
-        places = list(enumerate(self.columns))
-        names = {column.title: place for place, column in places}
-        names |= {column.name: place for place, column in places}
-        problem = None
+        problem, column = None, called(self.columns, name)
         if self.name == "statement":
             problem = "the rows of a statement follow each other"
-        elif name not in names:
-            known = ", ".join(label_of(column.name) for column in self.columns)
-            problem = f"there is no column {name!r}; known are {known}"
-        if problem is not None:
-            raise InvalidEntry("the order", [Fault("", problem)])
-        place = names[name]
+        elif column is None:
+            problem = f"there is no column {name!r}; known are {known_names(self.columns)}"
+        if problem is not None or column is None:
+            raise InvalidEntry("the order", [Fault("", problem or "")])
+        place = self.place(column.name)
         largest_first = self.columns[place].unit not in {"text", "moment"}
         known_rows = [row for row in self.rows if row[place] is not None]
         known_rows.sort(key=lambda row: row[place], reverse=largest_first)
@@ -139,6 +136,32 @@ class Report:
     def with_notes(self, *notes: str) -> Report:
         """The same with more to say."""
         return replace(self, notes=(*self.notes, *notes))
+
+
+def called(columns: Iterable[Column], name: str) -> Column | None:
+    """The column of a name or, where no name is that, of a title; None if there is none."""
+    found = list(columns)
+    for known in ({each.name: each for each in found}, {each.title: each for each in found}):
+        if name in known:
+            return known[name]
+    return None
+
+
+def known_names(columns: Iterable[Column]) -> str:
+    """The names of columns, with the titles that do not follow from them.
+
+    >>> known_names([dimension("label.team"), Column("still_held", "credits", "still held")])
+    'team, still_held'
+    >>> known_names([Column("price_change", "credits", "price")])
+    'price_change (price)'
+    """
+    return ", ".join(map(_known, columns))
+
+
+def _known(column: Column) -> str:
+    name = label_of(column.name)
+    follows = column.title in {name, name.replace("_", " ")}
+    return name if follows else f"{name} ({column.title})"
 
 
 def dimension(name: str) -> Column:
@@ -274,7 +297,7 @@ class Bill:
         )
         disputed = facts.filter(self._disputed(facts["job"], since_us, until_us))
         rows_missing, rows_disputed = _rows(missing, by), _rows(disputed, by)
-        parts = self._parts(by)
+        parts = None if self._is_whole else self._parts(facts, by)
 
         def state(row: Row | None) -> ReconciledState:
             if row is None:
@@ -316,26 +339,20 @@ class Bill:
 
     def _uncompared(self, at_us: pl.Series) -> pl.Series:
         """Whether the day of a moment was not compared, in the time zone of the span."""
-        at_days = {at: day_of(at, self._span.timezone) for at in at_us.unique()}
-        if not at_days:
-            return pl.Series([], dtype=pl.Boolean)
-        last = max(at_days.values()) + timedelta(days=1)
-        around = between(min(at_days.values()), last, self._span.timezone)
-        wanted = {day.isoformat() for day in at_days.values()}
-        missing = {
-            day.name
-            for day in steps(around, "day")
-            if day.name in wanted and not self._covers(day.start_us, day.end_us)
-        }
-        found = [at for at, day in at_days.items() if day.isoformat() in missing]
-        return at_us.is_in(pl.Series(found, dtype=pl.Int64).implode())
+        days = steps_of(at_us, "day", self._span.timezone)
+        starts = pl.Series([day.start_us for day in days], dtype=pl.Int64)
+        missing = [not self._covers(day.start_us, day.end_us) for day in days]
+        places = starts.search_sorted(at_us, side="right").cast(pl.Int64) - 1
+        return pl.Series(missing, dtype=pl.Boolean).gather(places)
 
-    def _parts(self, by: Sequence[str]) -> tuple[int, dict[str, Span]] | None:
+    def _parts(self, facts: pl.DataFrame, by: Sequence[str]) -> tuple[int, dict[str, Span]] | None:
         """Which dimension of a row says its time, and the times there are: the finest."""
         for step in STEPS:
             if step in by:
-                found = {each.name: each for each in steps(self._span, cast("Step", step))}
-                return by.index(step), found
+                # One moment of each is enough.
+                at_us = facts.group_by(step).agg(pl.col("at_us").min())["at_us"]
+                found = steps_of(at_us, cast("Step", step), self._span.timezone)
+                return by.index(step), {each.name: each for each in found}
         return None
 
     def _has_compared(self, row: Row, parts: tuple[int, dict[str, Span]] | None) -> bool:
@@ -346,7 +363,8 @@ class Bill:
         if part is None:  # such as the opening of a statement, before all of them
             return False
         start_us = max(part.start_us, self._span.start_us)
-        return self._covers(start_us, min(part.end_us, self._span.end_us))
+        end_us = min(part.end_us, self._span.end_us)
+        return start_us < end_us and self._covers(start_us, end_us)
 
     def _covers(self, start_us: int, end_us: int) -> bool:
         if (start_us, end_us) not in self._compared:
