@@ -230,6 +230,35 @@ def test_an_extension_after_which_something_else_was_charged_leaves_its_break_op
     assert [item.status for item in studio.breaks()] == ["open"]
 
 
+@pytest.mark.parametrize("back", [44, 10])
+def test_what_was_given_back_after_the_extension_is_not_charged_again(
+    studio: Ledger, tmp_path: Path, back: int
+) -> None:
+    studio.apply(message("44"))
+    told(studio, bill(tmp_path, "44"))
+    (item,) = propose(studio.breaks())
+    # As it was written before a kill, and let the 44 through; then the provider gave some back.
+    studio.extend("j", key=f"{item.break_id} 44", amount=4, at=FIFTH)
+    studio.refund("j", back, key="callback")
+    (done,) = apply_corrections(studio, [item])
+    assert done.outcome == "refused"
+    assert "was extended, and has changed since (refund 'callback'); compare again" in str(
+        done.error
+    )
+    kinds = [(entry.kind, entry.key) for entry in studio.history("j")[2:]]
+    assert kinds == [("charge", "task-1"), ("refund", "callback")]
+    assert [item.status for item in studio.breaks()] == ["open"]
+
+
+def test_only_a_charge_has_an_extension_beside_it(studio: Ledger, tmp_path: Path) -> None:
+    studio.apply(message("44"))
+    told(studio, bill(tmp_path, "44"))
+    (item,) = propose(studio.breaks())
+    (done,) = apply_corrections(studio, [item.model_copy(update={"extend": Decimal(4)})])
+    assert "extend: is for a charge, which it makes room for" in str(done.error)
+    assert len(studio.history("j")) == 1
+
+
 def test_only_a_break_that_an_extension_mends_may_have_one_alone(
     studio: Ledger, tmp_path: Path
 ) -> None:

@@ -251,19 +251,24 @@ def _extended(book: Book, item: Correction, record: BreakRecord, key: str) -> An
     Done again after a kill, the extension and the charge are found by their keys.
 
     Raises:
-        InvalidCorrections: what waited has charged more than the bill says.
+        InvalidCorrections: what waited has charged more than the bill says; or something was given
+            back since, which is not to be charged again.
     """
     job, at = str(item.job), min(record.happened_at, book.now())
     entry = book.extend(job, key=key, amount=item.amount, at=at)
     made = [item for item in book.history(job) if item.seq > entry.seq and item.kind in _MOVES]
-    charged_e8 = sum(item.uncollected_e8 - item.posted_e8 for item in made)
-    if 0 <= charged_e8 < record.difference_e8:
+    charged_e8 = -sum(item.posted_e8 for item in made if item.kind == "charge")
+    back = [item for item in made if item.kind != "charge"]
+    if back or charged_e8 > record.difference_e8:
+        told = f"and {show_credits(charged_e8)} credits were charged since"
+        told = f"{told}, not {show_credits(record.difference_e8)}"
+        if back:
+            told = f"and has changed since ({back[0].kind} {back[0].key!r})"
+        problem = f"was extended, {told}; compare again"
+        raise InvalidCorrections(f"the correction of {record.id}", [Fault("job", problem)])
+    if charged_e8 < record.difference_e8:
         rest_e8 = record.difference_e8 - charged_e8
         return book.charge(job, e8_to_credits(rest_e8), key=f"{key} rest", at=at)
-    if charged_e8 > record.difference_e8:
-        told = f"was extended, and {show_credits(abs(charged_e8))} credits were charged since"
-        problem = f"{told}, not {show_credits(record.difference_e8)}; compare again"
-        raise InvalidCorrections(f"the correction of {record.id}", [Fault("job", problem)])
     # What moved the credits is what a reader looks for.
     return made[0] if made else entry
 
@@ -286,6 +291,8 @@ def _check(item: Correction, record: BreakRecord, *, is_done: bool) -> None:
     if item.action == "extend" and (record.details.get("proposal") or {}).get("verb") != "extend":
         problem = "an extension does not mend this break; a charge may have one, as `extend`"
         faults.append(Fault("action", problem))
+    if item.extend is not None and item.action != "charge":
+        faults.append(Fault("extend", "is for a charge, which it makes room for"))
     if item.action == "adjust":
         faults += [
             Fault(field, "is needed for an adjustment")
