@@ -694,3 +694,31 @@ def test_completion_can_be_shown(shell: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "_KLING_LEDGER_COMPLETE" in done.stdout
     assert f"complete_{shell}" in done.stdout
+
+
+_SLOWLY_READ = """
+import sys
+from ledger.cli.streams import open_streams
+open_streams()
+print("begins", file=sys.stderr, flush=True)
+sys.stdout.write("x" * 300_000)
+sys.stdout.flush()
+"""
+
+
+def test_a_stdout_that_does_not_block_takes_everything_all_the_same() -> None:
+    """Some programs give their children such a pipe; what does not fit is to wait."""
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
+    with open(writing, "wb", buffering=0) as full:  # noqa: PTH123  a pipe has no path
+        filled = 0
+        while written := full.write(b"." * 4096):
+            filled += written
+        process = subprocess.Popen(
+            [sys.executable, "-c", _SLOWLY_READ], stdout=full, stderr=subprocess.PIPE
+        )
+    with process, open(reading, "rb") as rest:  # noqa: PTH123
+        assert process.stderr is not None
+        assert process.stderr.readline() == b"begins\n"
+        assert rest.read() == b"." * filled + b"x" * 300_000
+    assert process.returncode == 0

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
+import select
 import sys
-from typing import Any
+from typing import Any, cast
 
 __all__ = ["forget_stdout", "open_streams", "stdout_failure"]
 
@@ -20,9 +21,24 @@ class _Stdout(io.FileIO):
     failure: OSError | None = None
 
     def write(self, data: Any, /) -> int:
-        """Write, or remember why not."""
+        """Write everything, or remember why not.
+
+        Whoever started the process may have made stdout non-blocking: what does not fit waits.
+        Without a buffer in between (`python -u`) nobody else would write the rest.
+        """
+        left = memoryview(data).cast("B")
+        size = len(left)
+        while left:
+            written = self._written(left)
+            if written is None:
+                select.select([], [self], [])
+            else:
+                left = left[written:]
+        return size
+
+    def _written(self, data: Any) -> int | None:
         try:
-            return super().write(data)
+            return cast("int | None", super().write(data))
         except OSError as error:
             self.failure = error
             raise
