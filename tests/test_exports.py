@@ -803,6 +803,23 @@ def test_the_first_file_that_differs_is_told(
     assert problem in finding.problem
 
 
+@pytest.mark.parametrize(
+    ("files", "problem"),
+    [
+        (lambda files: [files[0], *files], "is listed twice"),
+        (lambda files: [*files, files[0] | {"name": "x" * 5_000}], "cannot be read: File name too"),
+    ],
+)
+def test_a_manifest_that_nobody_wrote_so_is_no_match(
+    folder: Path, files: Any, problem: str
+) -> None:
+    path = folder / MANIFEST
+    document = json.loads(path.read_bytes())
+    path.write_text(json.dumps(document | {"files": files(document["files"])}), "utf-8")
+    _, (finding,) = check_manifest(folder)
+    assert problem in finding.problem
+
+
 def test_a_manifest_fits_its_published_schema(folder: Path) -> None:
     schema = json.loads((SCHEMAS / "manifest.v1.json").read_text("utf-8"))
     Draft202012Validator.check_schema(schema)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -103,6 +104,8 @@ def check_manifest(folder: Path) -> tuple[list[FileMade], list[Finding]]:
     """
     listed = _read(folder / MANIFEST)
     findings = [finding for item in listed if (finding := _differs(folder, item)) is not None]
+    times = Counter(item.name for item in listed)
+    findings += [Finding(name, "is listed twice") for name in times if times[name] > 1]
     known = {MANIFEST, *(item.name for item in listed)}
     strange = sorted(item.name for item in folder.iterdir() if item.name not in known)
     return listed, findings + [Finding(name, "is not in the manifest") for name in strange]
@@ -110,12 +113,12 @@ def check_manifest(folder: Path) -> tuple[list[FileMade], list[Finding]]:
 
 def _differs(folder: Path, item: FileMade) -> Finding | None:
     path = folder / item.name
-    if not path.is_file():
-        return Finding(item.name, "is missing")
-    size = path.stat().st_size
-    if size != item.bytes:
-        return Finding(item.name, f"has {size:,} bytes, and {item.bytes:,} were written")
     try:
+        if not path.is_file():
+            return Finding(item.name, "is missing")
+        size = path.stat().st_size
+        if size != item.bytes:
+            return Finding(item.name, f"has {size:,} bytes, and {item.bytes:,} were written")
         found = _sha256(path)
     except OSError as error:
         return Finding(item.name, f"cannot be read: {error.strerror}")

@@ -279,9 +279,7 @@ def _average(sums: Sums) -> int | None:
     return _per_credit({"cash": sums["cash"], "credits": sums["came_in"]})
 
 
-_OWED_AT_COST = (
-    "A charge that was told late is owed at the cost of the later top-up that has paid for it."
-)
+_OWED_AT_COST = "What was told late is owed at the cost of the later top-up that it was paid from."
 
 VALUATION = (
     Column("came_in", "credits", "came in", minor=True),
