@@ -13,8 +13,15 @@ import typer
 
 from ledger.cli import export_focus, export_journal
 from ledger.cli.books import many, open_ledger
-from ledger.cli.export_journal import STDOUT
-from ledger.cli.options import DEFAULT_DB, BookOption, DbOption
+from ledger.cli.options import (
+    DEFAULT_DB,
+    STDOUT,
+    BookOption,
+    DbOption,
+    OutputOption,
+    OverwriteOption,
+    WalletOption,
+)
 from ledger.cli.parsing import Group
 from ledger.cli.spans import (
     AsOfOption,
@@ -69,15 +76,6 @@ class Details(StrEnum):
     ENTRIES = "entries"
 
 
-OutputOption = Annotated[
-    Path,
-    typer.Option(
-        "--output", "-o", metavar="FILE", help="Where to; `-` is stdout.", show_default="stdout"
-    ),
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-]
 FlatFormatOption = Annotated[
     FlatFormat, typer.Option("--format", "-f", help="How rows are written.")
 ]
@@ -88,9 +86,6 @@ ProfileOption = Annotated[
         help="CSV for programs, or CSV that a `spreadsheet` can open without taking text for a"
         " formula.",
     ),
-]
-WalletOption = Annotated[
-    str | None, typer.Option("--wallet", metavar="WALLET", help="Only this wallet.")
 ]
 FolderArgument = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of an export.")]
 

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ledger.cli.books import open_ledger
-from ledger.cli.options import DEFAULT_DB, BookOption, DbOption
+from ledger.cli.options import (
+    DEFAULT_DB,
+    STDOUT,
+    BookOption,
+    DbOption,
+    OutputOption,
+    OverwriteOption,
+    WalletOption,
+)
 from ledger.cli.spans import (
     AsOfOption,
     FromOption,
@@ -21,9 +28,7 @@ from ledger.cli.spans import (
     asked_span,
 )
 
-__all__ = ["EXAMPLES", "STDOUT", "journal"]
-
-STDOUT = Path("-")
+__all__ = ["EXAMPLES", "journal"]
 
 EXAMPLES = """
 **Examples**
@@ -51,9 +56,7 @@ def journal(
     until: ToOption = None,
     timezone: ZoneOption = "UTC",
     as_of: AsOfOption = None,
-    wallet: Annotated[
-        str | None, typer.Option("--wallet", metavar="WALLET", help="Only this wallet.")
-    ] = None,
+    wallet: WalletOption = None,
     holds: Annotated[
         bool, typer.Option("--holds", help="Also post credits that are set aside and come back.")
     ] = False,
@@ -80,15 +83,8 @@ def journal(
             "--cash-account", metavar="ACCOUNT", help="Where the money for top-ups comes from."
         ),
     ] = "Assets:Cash",
-    output: Annotated[
-        Path,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Where to; `-` is stdout.", show_default="stdout"
-        ),
-    ] = STDOUT,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace a file that is there already.")
-    ] = False,
+    output: OutputOption = STDOUT,
+    overwrite: OverwriteOption = False,
     db: DbOption = DEFAULT_DB,
     book: BookOption = "main",
 ) -> None:

@@ -97,6 +97,20 @@ def complete_model(incomplete: str) -> list[str]:
     return sorted(name for name in (*book.models, *book.aliases) if name.startswith(incomplete))
 
 
+STDOUT = Path("-")
+
+OutputOption = Annotated[
+    Path,
+    typer.Option(
+        "--output", "-o", metavar="FILE", help="Where to; `-` is stdout.", show_default="stdout"
+    ),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a file that is there already.")
+]
+WalletOption = Annotated[
+    str | None, typer.Option("--wallet", metavar="WALLET", help="Only this wallet.")
+]
 FormatOption = Annotated[
     Format, typer.Option("--format", "-f", help="How to print the data.", show_default=True)
 ]

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ledger.cli.books import many, open_ledger
-from ledger.cli.options import DEFAULT_DB, BookOption, DbOption, Format, FormatOption
+from ledger.cli.options import (
+    DEFAULT_DB,
+    STDOUT,
+    BookOption,
+    DbOption,
+    Format,
+    FormatOption,
+    OverwriteOption,
+    WalletOption,
+)
 from ledger.cli.parsing import DefaultGroup
 from ledger.cli.pictures import TERMINAL, PlotOption, check_plot, plot
 from ledger.cli.spans import (
@@ -69,8 +78,6 @@ class ReportFormat(StrEnum):
     HTML = "html"
 
 
-_STDOUT = Path("-")
-
 _SUFFIXES = {
     ".json": ReportFormat.JSON,
     ".csv": ReportFormat.CSV,
@@ -105,9 +112,6 @@ CountedOption = Annotated[
         "--counted", help="Whether an entry counts when it happened, or when it was recorded."
     ),
 ]
-WalletOption = Annotated[
-    str | None, typer.Option("--wallet", metavar="WALLET", help="Only this wallet.")
-]
 AgainstOption = Annotated[
     str | None,
     typer.Option("--against", metavar="PERIOD", help="Another period, to be compared with."),
@@ -130,9 +134,6 @@ OutputOption = Annotated[
         help="Write it there; its ending says the format. `-` is stdout.",
         show_default="stdout",
     ),
-]
-OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a file that is there already.")
 ]
 
 
@@ -164,7 +165,7 @@ def show(
     Figures are of the whole book, unless a period is named. The total is the sum of the rows to
     the last digit, and every row says whether it agrees with the provider's bill.
     """
-    output = None if output == _STDOUT else output
+    output = None if output == STDOUT else output
     written_as = _format_of(format_, output)
     if output is not None:
         from ledger.exports.writing import check_output
@@ -236,7 +237,7 @@ def pack_(
     if span is None:
         raise typer.BadParameter("a pack is of a period; say --period, such as 2026-10")
     known_at = asked_moment(as_of, timezone)
-    if output != _STDOUT:
+    if output != STDOUT:
         check_output(output, overwrite=overwrite)
     from ledger.reports.pack import pack
 
@@ -244,7 +245,7 @@ def pack_(
         text = pack(
             ledger, span, by=counted.value, as_of=known_at, wallet=wallet, progress=progress
         )
-    if output == _STDOUT:
+    if output == STDOUT:
         sys.stdout.write(text)
         return
     with whole_file(output, overwrite=overwrite) as file:
