@@ -24,6 +24,7 @@ __all__ = [
     "hold_fields_of",
     "is_label",
     "label_of",
+    "of_steps",
     "steps_of",
     "unknown_labels",
 ]
@@ -197,13 +198,23 @@ def steps_of(at_us: pl.Series, step: Step, timezone: str) -> list[Span]:
     return found
 
 
-def _step(at_us: pl.Series, step: Step, timezone: str) -> pl.Series:
-    """The names of the steps that moments are in; none where there is no moment."""
+def of_steps(
+    at_us: pl.Series,
+    step: Step,
+    timezone: str,
+    say: Callable[[Span], Any],
+    dtype: type[pl.DataType],
+) -> pl.Series:
+    """What is said of the step that each moment is in; nothing where there is no moment."""
     found = steps_of(at_us, step, timezone)
     starts = pl.Series([each.start_us for each in found], dtype=pl.Int64)
-    names = pl.Series([each.name for each in found], dtype=pl.String)
     places = starts.search_sorted(at_us, side="right").cast(pl.Int64) - 1
-    return names.gather(places.set(at_us.is_null(), None))
+    said = pl.Series([say(each) for each in found], dtype=dtype)
+    return said.gather(places.set(at_us.is_null(), None))
+
+
+def _step(at_us: pl.Series, step: Step, timezone: str) -> pl.Series:
+    return of_steps(at_us, step, timezone, lambda found: found.name, pl.String)
 
 
 _LENGTHS = (5, 10, 15, 20, 30)

@@ -13,7 +13,7 @@ from ledger.errors import Fault, InvalidEntry
 from ledger.records import moment
 from ledger.reports.asking import Asked
 from ledger.reports.columns import Column, shown
-from ledger.reports.dimensions import label_of, steps_of, unknown_labels
+from ledger.reports.dimensions import label_of, of_steps, steps_of, unknown_labels
 from ledger.spans import STEPS, Span, Step
 from ledger.units import iso
 
@@ -339,11 +339,13 @@ class Bill:
 
     def _uncompared(self, at_us: pl.Series) -> pl.Series:
         """Whether the day of a moment was not compared, in the time zone of the span."""
-        days = steps_of(at_us, "day", self._span.timezone)
-        starts = pl.Series([day.start_us for day in days], dtype=pl.Int64)
-        missing = [not self._covers(day.start_us, day.end_us) for day in days]
-        places = starts.search_sorted(at_us, side="right").cast(pl.Int64) - 1
-        return pl.Series(missing, dtype=pl.Boolean).gather(places)
+        return of_steps(
+            at_us,
+            "day",
+            self._span.timezone,
+            lambda day: not self._covers(day.start_us, day.end_us),
+            pl.Boolean,
+        )
 
     def _parts(self, facts: pl.DataFrame, by: Sequence[str]) -> tuple[int, dict[str, Span]] | None:
         """Which dimension of a row says its time, and the times there are: the finest."""
