@@ -260,11 +260,11 @@ def _extended(book: Book, item: Correction, record: BreakRecord, key: str) -> An
     charged_e8 = -sum(item.posted_e8 for item in made if item.kind == "charge")
     back = [item for item in made if item.kind != "charge"]
     if back or charged_e8 > record.difference_e8:
-        told = f"and {show_credits(charged_e8)} credits were charged since"
+        told = f"{show_credits(charged_e8)} credits were charged since"
         told = f"{told}, not {show_credits(record.difference_e8)}"
         if back:
-            told = f"and has changed since ({back[0].kind} {back[0].key!r})"
-        problem = f"was extended, {told}; compare again"
+            told = f"has changed since ({back[0].kind} {back[0].key!r})"
+        problem = f"was extended, and {told}; compare again"
         raise InvalidCorrections(f"the correction of {record.id}", [Fault("job", problem)])
     if charged_e8 < record.difference_e8:
         rest_e8 = record.difference_e8 - charged_e8
